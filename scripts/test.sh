@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Installs what is missing and runs every check and test of the repository. This is what CI runs.
+#
+#   scripts/test.sh               all stages, in order
+#   scripts/test.sh STAGE...      only these
+#   scripts/test.sh --list        the stages and what they do
+#
+# A stage that fails does not keep the later ones from running; the last lines name each that failed.
+# Nothing is skipped: what cannot run here (no Go, no root, a peer that does not build) fails and says why.
+set -euo pipefail
+script_name="test"
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+cd "$repo_dir"
+
+# Packages whose tests run again with other system call drivers.
+io_packages=(--package towline-io --package towline-relay --package towline-load --package towline)
+
+# name | needs root | what it does
+stages="
+setup        | yes | Debian packages, toolchains and the relays and clients that we test against
+scripts      | no  | shellcheck over the shell scripts, and the unit files under docs/
+fmt          | no  | the format of the Rust sources
+layers       | no  | who may use whom, no IO in the protocol crates, unsafe only where it may be
+clippy       | no  | all lints, all targets, warnings denied
+doc          | no  | the API documentation builds without a warning
+build        | no  | the release binary
+unit         | no  | cargo test over the workspace, with the best io driver of this kernel
+plain-uring  | no  | the tests that do IO again, io_uring without its newer operations
+epoll        | no  | the tests that do IO again, on the epoll driver
+fuzz         | no  | each fuzz target over its corpus, and a bounded time beyond
+interop      | yes | Tailscale's clients, probe and daemon, and derper, against our relay
+"
+
+rows() { sed -n 's/ *| */|/gp' <<<"$stages"; }
+
+stage_setup() {
+    scripts/setup.sh && scripts/peers.sh relay
+}
+
+stage_scripts() {
+    local shell_scripts
+    mapfile -t shell_scripts < <(grep -rlE '^#!.*\b(ba)?sh\b' .ci scripts fuzz/*.sh 2>/dev/null; echo scripts/lib.sh)
+    shellcheck --external-sources "${shell_scripts[@]}" && scripts/check-units.sh
+}
+
+stage_fmt() { cargo fmt --all --check; }
+stage_layers() { scripts/check-layers --self-test && scripts/check-layers; }
+stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
+stage_build() { cargo build --locked --release --package towline; }
+stage_unit() { cargo test --locked --workspace; }
+stage_plain-uring() { TOWLINE_IO_FEATURES=none cargo test --locked "${io_packages[@]}"; }
+stage_epoll() { TOWLINE_IO=epoll cargo test --locked "${io_packages[@]}"; }
+stage_fuzz() { fuzz/run.sh; }
+
+stage_interop() {
+    ((EUID == 0)) || { warn "interop makes network namespaces and so needs root"; return 1; }
+    scripts/interop/run.sh
+}
+
+list() {
+    local name root what
+    while IFS='|' read -r name root what; do
+        [[ $root == yes ]] && what="$what (needs root)"
+        printf '%-12s %s\n' "$name" "$what"
+    done < <(rows)
+}
+
+passed=() failed=()
+
+run_stage() { # NAME
+    local start=$SECONDS
+    printf '\n=== %s\n' "$1"
+    # In a process of its own: `set -e` holds inside it, and it cannot change what later stages see.
+    set +e
+    (set -e; "stage_$1") </dev/null
+    local status=$?
+    set -e
+    if ((status == 0)); then
+        passed+=("$1")
+        printf '=== %s: ok, %d s\n' "$1" $((SECONDS - start))
+    else
+        failed+=("$1")
+        printf '=== %s: FAILED (status %d), %d s\n' "$1" "$status" $((SECONDS - start))
+    fi
+}
+
+all_stages=$(rows | cut -d'|' -f1)
+case ${1-} in
+-h | --help) print_header "$0"; exit ;;
+--list) list; exit ;;
+esac
+chosen=("$@")
+for name in "${chosen[@]}"; do
+    grep -qx -- "$name" <<<"$all_stages" || die "no stage is called '$name'; there are: ${all_stages//$'\n'/ }"
+done
+((${#chosen[@]} > 0)) || mapfile -t chosen <<<"$all_stages"
+
+for name in "${chosen[@]}"; do run_stage "$name"; done
+
+printf '\n'
+say "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+((${#failed[@]} == 0)) || say "failed: ${failed[*]}"
+# Stages, not single tests: each stage prints the counts of its own runner.
+printf 'stages: %d passed, %d failed\n' "${#passed[@]}" "${#failed[@]}"
+((${#failed[@]} == 0))
