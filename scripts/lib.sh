@@ -2,6 +2,7 @@
 # Helpers that the scripts of this folder share: saying things, timing them, failing with a reason.
 # Not a program: the scripts source it after `set -euo pipefail`. It changes nothing on the machine.
 
+# shellcheck disable=SC2034  # for the scripts that source this file
 repo_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # All output of the scripts themselves starts with the script's name, so that it stands out between

@@ -45,7 +45,7 @@ stage_scripts() {
 }
 
 stage_fmt() { cargo fmt --all --check; }
-stage_layers() { scripts/check-layers --self-test && scripts/check-layers; }
+stage_layers() { scripts/check_layers_test.py && scripts/check_layers.py; }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
 stage_build() { cargo build --locked --release --package towline; }
