@@ -1,2 +1,24 @@
+//! Formats and limits of the data plane: keys, DERP frames, the JSON of the DERP handshake, STUN,
+//! the disco magic, the DERP map, and every cap and timeout (`limits`).
+//!
+//! It knows bytes and nothing else: no sockets, no clock, no randomness, no state. Time and random
+//! bytes come in as arguments. Everything that reads bytes of a stranger returns a typed error and
+//! never panics, hence the ban on indexing.
+//!
+//! Callers: `derp` (frames, info), `relay` and `load` (STUN, limits), `cli` (keys, DERP map).
 #![forbid(unsafe_code)]
-//! Placeholder.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+pub mod derp_map;
+pub mod disco;
+pub mod frame;
+pub mod info;
+pub mod key;
+pub mod limits;
+mod malformed;
+pub mod stun;
+pub mod time;
+
+pub use key::{KeyError, MeshKey, NodePrivate, NodePublic};
+pub use malformed::Malformed;
+pub use time::Time;
