@@ -1,2 +1,5 @@
 #![forbid(unsafe_code)]
-//! Placeholder.
+//! The relay: acceptor, handshakes, shards, admission, mesh, metrics, drain.
+
+pub mod admin;
+pub mod config;

@@ -1,0 +1,83 @@
+//! TLS and where certificates come from.
+
+use std::path::PathBuf;
+
+/// TLS and certificates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TlsConfig {
+    /// What the operator asked for; see [`TlsConfig::enabled`] for what follows from it.
+    pub switch: TlsSwitch,
+    /// Whether the main listener speaks TLS. With [`TlsSwitch::Auto`] the rule is derper's: port
+    /// 443, or a certificate mode that needs no public port (manual, self-signed).
+    pub enabled: bool,
+    /// Where certificates come from (`-certmode`).
+    pub mode: CertMode,
+    /// Directory of certificates and ACME state (`-certdir`). Manual certificates are
+    /// `<dir>/<hostname>.crt` and `.key`.
+    pub cert_dir: PathBuf,
+    /// Name or IP address in the certificate (`-hostname`).
+    pub hostname: String,
+    /// ACME account and authority.
+    pub acme: AcmeConfig,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self {
+            switch: TlsSwitch::Auto,
+            enabled: true,
+            mode: CertMode::Acme,
+            cert_dir: PathBuf::new(),
+            hostname: DERPER_HOSTNAME.to_owned(),
+            acme: AcmeConfig::default(),
+        }
+    }
+}
+
+/// derper's default of `-hostname`. Nobody but Tailscale gets a certificate for it.
+pub const DERPER_HOSTNAME: &str = "derp.tailscale.com";
+
+/// Whether to speak TLS on the main listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsSwitch {
+    /// derper's rule: see [`TlsConfig::enabled`].
+    #[default]
+    Auto,
+    /// Always.
+    On,
+    /// Never: a proxy in front ends TLS.
+    Off,
+}
+
+/// Where certificates come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertMode {
+    /// From an ACME authority (derper's name: `letsencrypt`).
+    Acme,
+    /// From files that the operator puts there; an IP address without files gets a self-signed
+    /// certificate valid for a year, as with derper.
+    Manual,
+    /// A self-signed certificate for a name or an IP address, pinned in the DERP map.
+    SelfSigned,
+}
+
+/// ACME account and authority.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcmeConfig {
+    /// Contact address of the account (`-acme-email`).
+    pub email: Option<String>,
+    /// URL of the authority's directory.
+    pub directory_url: String,
+    /// PEM file of roots to trust for the authority's own HTTPS, instead of the host's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for AcmeConfig {
+    fn default() -> Self {
+        Self {
+            email: None,
+            directory_url: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            ca_file: None,
+        }
+    }
+}
