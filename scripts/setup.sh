@@ -20,8 +20,8 @@ test_packages=(
     g++ clang-19
     # The layering check and parts of the benchmarks.
     python3
-    # Checks of the scripts themselves.
-    shellcheck
+    # Checks of the scripts and of the unit files.
+    shellcheck systemd
     # Networks out of namespaces, with firewalls between them.
     iproute2 nftables procps util-linux
     # Clients and servers that we test and measure against.

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Checks the systemd units under docs/systemd: that systemd reads them without a complaint, and that the
+# service stays as confined as it is (`systemd-analyze security`, 0.0 is best, 10.0 unconfined).
+set -euo pipefail
+script_name=check-units
+# shellcheck source=scripts/lib.sh
+source "$(dirname "$0")/lib.sh"
+
+# In tenths, as --threshold wants it.
+exposure_max=20
+
+command -v systemd-analyze >/dev/null || die "systemd-analyze is missing (Debian package: systemd)"
+units=$(mktemp -d)
+trap 'rm -rf "$units"' EXIT
+
+# `verify` wants the program and the settings to be there; any program and any file will do for that.
+touch "$units/settings"
+for unit in "$repo_dir"/docs/systemd/*; do
+    sed -e 's|/usr/local/bin/towline|/bin/true|' \
+        -e "s|/etc/default/towline-relay|$units/settings|" "$unit" >"$units/$(basename "$unit")"
+done
+
+complaints=$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify "$units"/*.socket "$units"/*.service 2>&1) || true
+# Only what it says of our own units: it also reads those of the host.
+if complaints=$(grep -F towline- <<<"$complaints"); then
+    warn "$complaints"
+    die "systemd finds fault with the units"
+fi
+
+for service in "$units"/*.service; do
+    systemd-analyze security --offline=yes --threshold="$exposure_max" --no-pager "$service" >"$units/report" || {
+        cat "$units/report" >&2
+        die "$(basename "$service") is more exposed than $((exposure_max / 10)).$((exposure_max % 10)) of 10"
+    }
+    say "$(basename "$service"): $(tail -n 1 "$units/report" | grep -o 'Overall.*')"
+done
