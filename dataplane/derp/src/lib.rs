@@ -1,2 +1,12 @@
+//! The DERP protocol as state machines, the relay's side and the client's: handshake, WebSocket, and
+//! the relay itself, one shard at a time.
+//!
+//! No sockets, no clock, no randomness of its own: bytes, time and random bytes come in as arguments;
+//! bytes and effects go out. Callers: the crates `relay` (shards, handshakes, mesh), `load` (clients)
+//! and `control` (health checks).
 #![forbid(unsafe_code)]
-//! Placeholder.
+
+pub mod connected;
+pub mod relay;
+
+pub use connected::{Connected, RateLimit};

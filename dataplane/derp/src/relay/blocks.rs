@@ -1,0 +1,172 @@
+//! Storage for packets that outlive the turn they came in: a slab of small fixed blocks, chained.
+//!
+//! One large allocation that is touched as it is used; blocks given back last are used first, so that
+//! the part in use stays small and warm. 512 bytes waste little for a disco packet, and a full-size
+//! packet takes three.
+
+use super::slab::NONE;
+
+/// Bytes of a block.
+pub(super) const BLOCK_BYTES: usize = 512;
+
+/// The blocks and who follows whom.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    bytes: Vec<u8>,
+    next: Vec<u32>,
+    /// Head of the chain of free blocks that were in use before.
+    free: u32,
+    /// Blocks from here on were never used.
+    fresh: u32,
+    free_count: u32,
+}
+
+/// A chain of blocks being filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chain {
+    pub(super) head: u32,
+    tail: u32,
+    /// Bytes stored.
+    pub(super) len: u32,
+}
+
+impl Chain {
+    pub(super) const EMPTY: Self = Self {
+        head: NONE,
+        tail: NONE,
+        len: 0,
+    };
+}
+
+/// How many blocks `len` bytes take.
+pub(super) const fn blocks_for(len: u32) -> u32 {
+    len.div_ceil(BLOCK_BYTES as u32)
+}
+
+impl Blocks {
+    pub(super) fn new(bytes: usize) -> Self {
+        let count = bytes / BLOCK_BYTES;
+        Self {
+            // Zeroed memory from the system is not touched before it is used.
+            bytes: vec![0; count * BLOCK_BYTES],
+            next: vec![0; count],
+            free: NONE,
+            fresh: 0,
+            free_count: count as u32,
+        }
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.next.len() as u32
+    }
+
+    pub(super) const fn free_bytes(&self) -> usize {
+        self.free_count as usize * BLOCK_BYTES
+    }
+
+    fn take(&mut self) -> Option<u32> {
+        let block = if self.free != NONE {
+            let block = self.free;
+            self.free = self.next[block as usize];
+            block
+        } else if (self.fresh as usize) < self.next.len() {
+            let block = self.fresh;
+            self.fresh += 1;
+            block
+        } else {
+            return None;
+        };
+        self.next[block as usize] = NONE;
+        self.free_count -= 1;
+        Some(block)
+    }
+
+    /// Appends to a chain. Without room for all of `bytes` the chain stays as it is.
+    pub(super) fn append(&mut self, chain: &mut Chain, mut bytes: &[u8]) -> bool {
+        let used = chain.len as usize % BLOCK_BYTES;
+        let room = if chain.len == 0 || used == 0 {
+            0
+        } else {
+            BLOCK_BYTES - used
+        };
+        let fresh = bytes.len().saturating_sub(room).div_ceil(BLOCK_BYTES);
+        if fresh > self.free_count as usize {
+            return false;
+        }
+        if room > 0 {
+            let n = room.min(bytes.len());
+            let at = chain.tail as usize * BLOCK_BYTES + used;
+            self.bytes[at..at + n].copy_from_slice(&bytes[..n]);
+            chain.len += n as u32;
+            bytes = &bytes[n..];
+        }
+        while !bytes.is_empty() {
+            let Some(block) = self.take() else {
+                return false;
+            };
+            let n = bytes.len().min(BLOCK_BYTES);
+            let at = block as usize * BLOCK_BYTES;
+            self.bytes[at..at + n].copy_from_slice(&bytes[..n]);
+            if chain.head == NONE {
+                chain.head = block;
+            } else {
+                self.next[chain.tail as usize] = block;
+            }
+            chain.tail = block;
+            chain.len += n as u32;
+            bytes = &bytes[n..];
+        }
+        true
+    }
+
+    /// Gives back all blocks of the chain that starts at `head`.
+    pub(super) fn release(&mut self, head: u32) {
+        let mut block = head;
+        while block != NONE {
+            let next = self.next[block as usize];
+            self.next[block as usize] = self.free;
+            self.free = block;
+            self.free_count += 1;
+            block = next;
+        }
+    }
+
+    /// The `len` bytes from `offset` on of the chain that starts at `head`, piece by piece.
+    pub(super) const fn pieces(&self, head: u32, offset: u32, len: u32) -> ChainPieces<'_> {
+        ChainPieces {
+            blocks: self,
+            block: head,
+            offset,
+            left: len,
+        }
+    }
+}
+
+/// The bytes of a chain.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ChainPieces<'a> {
+    blocks: &'a Blocks,
+    block: u32,
+    offset: u32,
+    left: u32,
+}
+
+impl<'a> Iterator for ChainPieces<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.left == 0 {
+            return None;
+        }
+        while self.offset >= BLOCK_BYTES as u32 {
+            self.block = self.blocks.next[self.block as usize];
+            self.offset -= BLOCK_BYTES as u32;
+        }
+        let n = self.left.min(BLOCK_BYTES as u32 - self.offset);
+        let at = self.block as usize * BLOCK_BYTES + self.offset as usize;
+        self.offset += n;
+        self.left -= n;
+        Some(&self.blocks.bytes[at..at + n as usize])
+    }
+}
