@@ -22,26 +22,27 @@ peers_dir=${TOWLINE_PEERS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/towline/peers}
 # The newest Tailscale that builds with Go 1.26.
 tailscale=v1.102.5
 pebble=v2.10.1
+wireguard=v0.0.0-20260522210424-ecfc5a8d5446
 
-# name | group | kind | version | what to install
+# name | group | kind | version | what to install | the binary that it installs
 peers="
-derper              | relay     | go    | $tailscale | tailscale.com/cmd/derper
-derpprobe           | relay     | go    | $tailscale | tailscale.com/cmd/derpprobe
-tailscaled          | relay     | go    | $tailscale | tailscale.com/cmd/tailscaled
-tailscale           | relay     | go    | $tailscale | tailscale.com/cmd/tailscale
-pebble              | relay     | go    | $pebble    | github.com/letsencrypt/pebble/v2/cmd/pebble
-pebble-challtestsrv | relay     | go    | $pebble    | github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv
-wireguard           | wireguard | go    | v0.0.0-20260522210424-ecfc5a8d5446 | golang.zx2c4.com/wireguard
-boringtun-cli       | wireguard | cargo | 0.7.1      | boringtun-cli
-gotatun-cli         | wireguard | cargo | 0.10.2     | gotatun-cli
+derper              | relay     | go    | $tailscale | tailscale.com/cmd/derper     | derper
+derpprobe           | relay     | go    | $tailscale | tailscale.com/cmd/derpprobe  | derpprobe
+tailscaled          | relay     | go    | $tailscale | tailscale.com/cmd/tailscaled | tailscaled
+tailscale           | relay     | go    | $tailscale | tailscale.com/cmd/tailscale  | tailscale
+pebble              | relay     | go    | $pebble    | github.com/letsencrypt/pebble/v2/cmd/pebble | pebble
+pebble-challtestsrv | relay     | go    | $pebble    | github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv | pebble-challtestsrv
+wireguard-go        | wireguard | go    | $wireguard | golang.zx2c4.com/wireguard   | wireguard
+boringtun-cli       | wireguard | cargo | 0.7.1      | boringtun-cli                | boringtun-cli
+gotatun-cli         | wireguard | cargo | 0.10.2     | gotatun-cli                  | gotatun
 "
 
-# Prints "name group kind version what" for each peer, without the decoration of the table.
+# Prints "name group kind version what binary" for each peer, without the decoration of the table.
 rows() { sed -n 's/ *| */ /gp' <<<"$peers"; }
 
 # Where a peer's binary is, once it is built.
-binary_of() { # NAME VERSION
-    printf '%s/%s@%s/bin/%s\n' "$peers_dir" "$1" "$2" "$1"
+path_of() { # NAME VERSION BINARY
+    printf '%s/%s@%s/bin/%s\n' "$peers_dir" "$1" "$2" "$3"
 }
 
 row_of() { # NAME
@@ -60,6 +61,10 @@ need_tool() { # TOOL PEER
     command -v "$1" >/dev/null || die "cannot build $2: '$1' is missing. $hint."
 }
 
+# The folder that a build is under way in; an interrupted build leaves nothing behind.
+work=
+trap '[[ -z $work ]] || rm -rf "$work"' EXIT
+
 build() { # KIND VERSION WHAT OUTPUT_DIR
     local kind=$1 version=$2 what=$3 out=$4
     mkdir -p "$out/bin"
@@ -72,10 +77,11 @@ build() { # KIND VERSION WHAT OUTPUT_DIR
 }
 
 install_peer() { # NAME
-    local name group kind version what target work lock binary start
-    read -r name group kind version what < <(row_of "$1")
-    binary=$(binary_of "$name" "$version")
-    [[ -x $binary ]] && return
+    local row name group kind version what binary target lock path start
+    row=$(row_of "$1")
+    read -r name group kind version what binary <<<"$row"
+    path=$(path_of "$name" "$version" "$binary")
+    [[ -x $path ]] && return
     need_tool "$kind" "$name"
 
     mkdir -p "$peers_dir"
@@ -85,38 +91,38 @@ install_peer() { # NAME
         say "another run is building $name $version; waiting for it"
         flock "$lock"
     fi
-    if [[ ! -x $binary ]]; then
+    if [[ ! -x $path ]]; then
         start=$SECONDS
         say "building $name $version (once; it is kept in $peers_dir)"
         work=$(mktemp -d "$peers_dir/.building-$name.XXXXXX")
         if ! run_logged "building $name" "$peers_dir/$name@$version.log" \
             build "$kind" "$version" "$what" "$work"; then
-            rm -rf "$work"
             die "could not build $name $version; the whole log is $peers_dir/$name@$version.log"
         fi
-        # The wireguard-go module installs under its last path element; everything else bears its own name.
-        [[ -x $work/bin/$name ]] || die "$what@$version installed $(ls "$work/bin"), not $name"
+        [[ -x $work/bin/$binary ]] || die "$what $version installed $(ls "$work/bin"), not $binary"
         rm -rf "$work/target"
         rm -rf "$target"
         mv -T "$work" "$target"
+        work=
         say "built $name $version in $((SECONDS - start)) s"
     fi
     exec {lock}>&-
 }
 
 print_path() { # NAME
-    local name group kind version what binary
-    read -r name group kind version what < <(row_of "$1")
-    binary=$(binary_of "$name" "$version")
-    [[ -x $binary ]] || die "$name $version is not installed; run scripts/peers.sh $group"
-    printf '%s\n' "$binary"
+    local row name group kind version what binary path
+    row=$(row_of "$1")
+    read -r name group kind version what binary <<<"$row"
+    path=$(path_of "$name" "$version" "$binary")
+    [[ -x $path ]] || die "$name $version is not installed; run scripts/peers.sh $group"
+    printf '%s\n' "$path"
 }
 
 print_list() {
-    local name group kind version what state
-    while read -r name group kind version what; do
+    local name group kind version what binary state
+    while read -r name group kind version what binary; do
         state=missing
-        [[ -x $(binary_of "$name" "$version") ]] && state=built
+        [[ -x $(path_of "$name" "$version" "$binary") ]] && state=built
         printf '%-20s %-36s %-10s %s\n' "$name" "$version" "$group" "$state"
     done < <(rows)
 }
