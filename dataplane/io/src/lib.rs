@@ -1,1 +1,26 @@
-//! Placeholder.
+//! Rings, buffers and sockets: the io_uring driver and its epoll twin behind one interface, and small helpers around
+//! system calls. Knows bytes and sockets, nothing of what they mean.
+//!
+//! [`Driver`] is the way in. It is the only crate of the data plane that may use `unsafe`, for system calls and for the
+//! memory they share with us.
+
+mod completion;
+mod config;
+mod driver;
+mod error;
+mod features;
+mod pool;
+mod slab;
+mod stats;
+mod uring;
+mod waker;
+
+pub use completion::Completion;
+pub use config::{DriverConfig, DriverKind};
+pub use driver::Driver;
+pub use error::DriverError;
+pub use features::Features;
+pub use pool::{Received, RecvBuf, SendBuf};
+pub use slab::SocketId;
+pub use stats::DriverStats;
+pub use waker::Waker;
