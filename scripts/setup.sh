@@ -41,6 +41,16 @@ apt() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --option Dpkg::Use-Pty=0 "$@"
 }
 
+# What the packages' own scripts say matters only when something fails.
+apt_install() { # PACKAGE...
+    local log status=0
+    log=$(mktemp)
+    apt install --no-install-recommends --yes "$@" >"$log" 2>&1 || status=$?
+    ((status == 0)) || cat "$log" >&2
+    rm -f "$log"
+    return "$status"
+}
+
 install_packages() { # PACKAGE...
     local package missing=() stale=false coturn_is_new=false
     command -v dpkg-query >/dev/null || die "this is not a Debian system: install by hand what stands in $0"
@@ -57,17 +67,17 @@ install_packages() { # PACKAGE...
     done
     say "installing ${missing[*]}"
     if $stale; then apt update; fi
-    if ! apt install --no-install-recommends --yes "${missing[@]}" >/dev/null; then
+    if ! apt_install "${missing[@]}"; then
         # Package lists can be older than the archive; once, and only if they were not just fetched.
         if $stale; then die "apt-get could not install ${missing[*]}"; fi
         say "trying again with fresh package lists"
         apt update
-        apt install --no-install-recommends --yes "${missing[@]}" >/dev/null ||
-            die "apt-get could not install ${missing[*]}"
+        apt_install "${missing[@]}" || die "apt-get could not install ${missing[*]}"
     fi
     # Its package starts a server on the STUN port, which nobody asked for.
-    if $coturn_is_new && [[ -d /run/systemd/system ]]; then
-        as_root systemctl disable --now --quiet coturn || warn "could not stop the coturn service"
+    if $coturn_is_new; then
+        as_root systemctl disable --quiet coturn || warn "could not disable the coturn service"
+        [[ ! -d /run/systemd/system ]] || as_root systemctl stop coturn || warn "could not stop coturn"
     fi
 }
 
