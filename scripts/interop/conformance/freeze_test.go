@@ -61,7 +61,7 @@ func TestShortFreeze(t *testing.T) {
 	t.Parallel()
 	relay := harness.Start(t, harness.Options{Args: []string{"-tcp-write-timeout", "30s"}})
 	alice := relay.Connect(t, "alice", harness.ClientOptions{})
-	cathy := relay.Connect(t, "cathy", harness.ClientOptions{ReadBuffer: 16 << 10})
+	cathy := relay.Connect(t, "cathy", harness.ClientOptions{})
 	cathy.Freeze()
 	bulk := make([]byte, 60000)
 	if !harness.Poll(20*time.Second, func() bool {

@@ -85,17 +85,17 @@ func TestSendRecv(t *testing.T) {
 
 			metrics := relay.Metrics(t)
 			for name, want := range map[string]float64{
-				`derp_packets_received`:                                          9,
-				`derp_packets_received_kind{kind="disco"}`:                       6,
-				`derp_packets_received_kind{kind="other"}`:                       3,
-				`derp_packets_sent`:                                              2,
-				`derp_bytes_sent`:                                                22,
-				`derp_packets_dropped{kind="disco",reason="unknown_dest"}`:       6,
-				`derp_packets_dropped{kind="other",reason="unknown_dest"}`:       1,
-				`derp_bytes_dropped{kind="disco",reason="unknown_dest"}`:         6 * 62,
-				`derp_peer_gone_not_here_frames`:                                 3,
-				`derp_peer_gone_disconnected_frames`:                             1,
-				`derp_accepts`:                                                   3,
+				`derp_packets_received`:                                    9,
+				`derp_packets_received_kind{kind="disco"}`:                 6,
+				`derp_packets_received_kind{kind="other"}`:                 3,
+				`derp_packets_sent`:                                        2,
+				`derp_bytes_sent`:                                          22,
+				`derp_packets_dropped{kind="disco",reason="unknown_dest"}`: 6,
+				`derp_packets_dropped{kind="other",reason="unknown_dest"}`: 1,
+				`derp_bytes_dropped{kind="disco",reason="unknown_dest"}`:   6 * 62,
+				`derp_peer_gone_not_here_frames`:                           3,
+				`derp_peer_gone_disconnected_frames`:                       1,
+				`derp_accepts`:                                             3,
 			} {
 				if got := metrics[name]; got != want {
 					t.Errorf("%s is %v, want %v", name, got, want)
