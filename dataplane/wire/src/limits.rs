@@ -1,11 +1,281 @@
-//! limits
-/// DERP protocol version.
+//! Every cap and timeout of the data plane, each with its source; the relations between them are
+//! checked when this file is compiled.
+//!
+//! "derper" as a source means that stock clients and operators count on the value. Values that an
+//! operator can change are named `…_DEFAULT`.
+
+use core::time::Duration;
+
+use crate::disco;
+use crate::frame::HEADER_LEN;
+use crate::key::KEY_LEN;
+
+// ---- DERP frames -------------------------------------------------------------------------------
+
+/// Version of the protocol, in the meta certificate, the HTTP answer and the boxes (derp.go).
 pub const PROTOCOL_VERSION: u8 = 2;
-/// x
+
+/// Bytes of a relayed packet, keys not counted (`derp.MaxPacketSize`). A longer one ends the
+/// connection that sends it.
 pub const PACKET_BYTES_MAX: usize = 64 << 10;
-/// x
+
+/// Body of the longest frame that carries a packet (ForwardPacket: two keys).
+pub const PACKET_BODY_BYTES_MAX: usize = 2 * KEY_LEN + PACKET_BYTES_MAX;
+
+/// Body of the longest frame that a client accepts (derp_client.go). A server keeps no frame of
+/// unknown type, so it skips them at any length.
+pub const FRAME_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Body of ServerKey: magic, key, and room for the future (derp_client.go).
+pub const SERVER_KEY_BODY_BYTES_MAX: usize = 1 << 10;
+
+/// Body of ClientInfo: key and nonce at least (derpserver.go).
+pub const CLIENT_INFO_BODY_BYTES_MIN: usize = KEY_LEN + 24;
+
+/// Body of ClientInfo as a server accepts it; it comes from strangers (derpserver.go).
+pub const CLIENT_INFO_BODY_BYTES_MAX: usize = 256 << 10;
+
+/// Body of ServerInfo (`derp.MaxInfoLen`).
+pub const SERVER_INFO_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a ping that are echoed (derp.go).
 pub const PING_BYTES_MIN: usize = 8;
-/// x
+
+/// Body of a ping; what exceeds `PING_BYTES_MIN` is ignored (derpserver.go).
 pub const PING_BYTES_MAX: usize = 1000;
-/// x
+
+/// Body of the longest frame other than packets and ClientInfo that a server reads: a ping.
+pub const CONTROL_BODY_BYTES_MAX: usize = PING_BYTES_MAX;
+
+/// Bytes of `AppName` that are kept for the life of a connection. Ours; derper keeps all of it.
 pub const APP_NAME_BYTES_MAX: usize = 128;
+
+const _: () = assert!(FRAME_BODY_BYTES_MAX >= PACKET_BODY_BYTES_MAX);
+const _: () = assert!(FRAME_BODY_BYTES_MAX >= SERVER_INFO_BODY_BYTES_MAX);
+const _: () = assert!(FRAME_BODY_BYTES_MAX <= u32::MAX as usize);
+const _: () = assert!(CLIENT_INFO_BODY_BYTES_MIN < CLIENT_INFO_BODY_BYTES_MAX);
+const _: () = assert!(PING_BYTES_MIN <= PING_BYTES_MAX);
+const _: () = assert!(CONTROL_BODY_BYTES_MAX >= KEY_LEN, "ClosePeer is a key");
+
+// ---- HTTP --------------------------------------------------------------------------------------
+
+/// Bytes of a request or response head. Ours; Go's default is 1 MiB, and real ones are under 1 KiB.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// Header fields of a head. Ours; browsers behind proxies send about 40.
+pub const HTTP_HEADERS_MAX: usize = 100;
+
+/// Body of a request, which no endpoint reads: it is skipped, or the connection closed past this.
+pub const HTTP_REQUEST_BODY_BYTES_MAX: usize = 4 << 10;
+
+/// Reading a request, writing its answer, and waiting for the next one, each (derper's server).
+pub const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of `X-Tailscale-Challenge` that `/generate_204` echoes (derper).
+pub const CHALLENGE_BYTES_MAX: usize = 64;
+
+/// How often names for `/bootstrap-dns` are resolved (derper).
+pub const BOOTSTRAP_DNS_REFRESH: Duration = Duration::from_secs(10 * 60);
+
+const _: () = assert!(CHALLENGE_BYTES_MAX < HTTP_HEAD_BYTES_MAX);
+
+// ---- Handshake ---------------------------------------------------------------------------------
+
+/// The TLS handshake. Ours; Go allows the 30 s of `HTTP_TIMEOUT`, and clients give up after
+/// `DIAL_TIMEOUT`.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sending ServerKey, and reading ClientInfo, each (derpserver.go).
+pub const DERP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client's whole way from TCP to ServerInfo (derphttp_client.go).
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client's attempt at one node of a region (derphttp_client.go).
+pub const DIAL_NODE_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Connections between accept and admission, all sources together; more are closed at once. Ours:
+/// with the deadlines above, 4096 strangers who say nothing hold the pool for 10 s and no longer.
+pub const HALF_OPEN_MAX_DEFAULT: usize = 4096;
+
+/// Validity of the meta certificate to either side of its making (derpserver.go).
+pub const META_CERT_VALIDITY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+const _: () = assert!(before(TLS_HANDSHAKE_TIMEOUT, HTTP_TIMEOUT));
+const _: () = assert!(before(DIAL_NODE_TIMEOUT, DIAL_TIMEOUT));
+const _: () = assert!(
+    HALF_OPEN_MAX_DEFAULT * (HTTP_HEAD_BYTES_MAX + HEADER_LEN + CLIENT_INFO_BODY_BYTES_MAX)
+        <= 2 << 30,
+    "all half-open connections together, each with the most it may have sent"
+);
+
+// ---- Connections -------------------------------------------------------------------------------
+
+/// A server's KeepAlive goes out this long after the last one (`derp.KeepAlive`) …
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// … plus a share of this that is chosen for each connection, so that a herd of clients that came
+/// together does not wake together (derpserver.go).
+pub const KEEPALIVE_JITTER_MAX: Duration = Duration::from_secs(5);
+
+/// A client gives up a server that says nothing for so long (derp_client.go).
+pub const CLIENT_READ_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A reader that takes nothing for so long is closed (derper's `-tcp-write-timeout`).
+pub const WRITE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+
+/// The same for a reader with the mesh key (derpserver.go).
+pub const MESH_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The kernel gives up unacknowledged data after this (derper's `-tcp-user-timeout`).
+pub const TCP_USER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
+
+/// TCP's own keepalive on idle connections (derper's `-tcp-keepalive-time`).
+pub const TCP_KEEPALIVE_DEFAULT: Duration = Duration::from_secs(10 * 60);
+
+/// How often TCP's round-trip time is sampled for each connection (derpserver.go).
+pub const TCP_RTT_SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bytes that the kernel takes beyond what is in flight (`TCP_NOTSENT_LOWAT`). Ours: one full TLS
+/// record with its overhead, so that a record is never the thing that waits, and little else is.
+pub const TCP_NOTSENT_LOWAT_BYTES: usize = 16 * 1024 + 512;
+
+const _: () = assert!(
+    ms(KEEPALIVE_INTERVAL) + ms(KEEPALIVE_JITTER_MAX) + ms(TCP_USER_TIMEOUT_DEFAULT)
+        < ms(CLIENT_READ_TIMEOUT),
+    "a keepalive that is retransmitted until the kernel gives up still comes in time"
+);
+const _: () = assert!(before(KEEPALIVE_JITTER_MAX, KEEPALIVE_INTERVAL));
+const _: () = assert!(before(WRITE_TIMEOUT_DEFAULT, TCP_USER_TIMEOUT_DEFAULT));
+const _: () = assert!(before(WRITE_TIMEOUT_DEFAULT, MESH_WRITE_TIMEOUT));
+
+// ---- Queues of one destination -----------------------------------------------------------------
+
+/// Queued packets are kept in blocks of this size: one full-sized WireGuard packet with its frame
+/// header and bookkeeping. Queues are charged in whole blocks, for that is what they keep alive.
+pub const QUEUE_BLOCK_BYTES: usize = 2 << 10;
+
+/// Data that waits for one destination. Ours; derper holds 32 packets.
+pub const QUEUE_DATA_BYTES_MAX: usize = 512 << 10;
+
+/// Disco that waits for one destination; it goes before data. Ours; derper holds 32 packets.
+pub const QUEUE_DISCO_BYTES_MAX: usize = 32 << 10;
+
+/// Pongs that wait for one client; surplus pings are ignored (derpserver.go).
+pub const QUEUE_PONGS_MAX: usize = 1;
+
+/// Frames of our own making that wait for one client; who lets more wait is closed. Ours: the 40
+/// bytes of a PeerGone for each of 400 peers, while watchers are served from the table of peers.
+pub const QUEUE_CONTROL_BYTES_MAX: usize = 16 << 10;
+
+const _: () = assert!(QUEUE_BLOCK_BYTES >= HEADER_LEN + KEY_LEN + 1500);
+const _: () = assert!(
+    QUEUE_DATA_BYTES_MAX >= 4 * PACKET_BYTES_MAX,
+    "the largest packet of one sender leaves room for those of others"
+);
+const _: () = assert!(QUEUE_DISCO_BYTES_MAX >= 8 * QUEUE_BLOCK_BYTES);
+const _: () = assert!(QUEUE_DISCO_BYTES_MAX < QUEUE_DATA_BYTES_MAX);
+const _: () = assert!(QUEUE_CONTROL_BYTES_MAX >= HEADER_LEN + CONTROL_BODY_BYTES_MAX);
+const _: () = assert!(disco::HEADER_LEN < QUEUE_BLOCK_BYTES);
+
+// ---- Rates of one client -----------------------------------------------------------------------
+
+/// PeerGone(not-here) answers to one client (derpserver.go) …
+pub const NOT_HERE_PER_SECOND: u32 = 1;
+
+/// … and how many of them at once.
+pub const NOT_HERE_BURST: u32 = 3;
+
+/// The least burst of a receive limit: one largest SendPacket, or it could never pass
+/// (derpserver.go).
+pub const RATE_BURST_BYTES_MIN: usize = PACKET_BYTES_MAX + KEY_LEN;
+
+const _: () = assert!(NOT_HERE_PER_SECOND <= NOT_HERE_BURST);
+const _: () = assert!(RATE_BURST_BYTES_MIN >= KEY_LEN + PACKET_BYTES_MAX);
+
+// ---- Mesh --------------------------------------------------------------------------------------
+
+/// Mesh keys that are valid together: the old and the new one of a rotation.
+pub const MESH_KEYS_MAX: usize = 2;
+
+/// Pause before a lost relay of the mesh is dialled again (mesh_client.go).
+pub const MESH_RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Writing a ForwardPacket to another relay (derp_client.go).
+pub const FORWARD_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(before(FORWARD_WRITE_TIMEOUT, MESH_WRITE_TIMEOUT));
+
+// ---- Admission ---------------------------------------------------------------------------------
+
+/// The whole exchange with the admission callback (derper).
+pub const ADMISSION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Body of the callback's answer (derper).
+pub const ADMISSION_BODY_BYTES_MAX: usize = 4 << 10;
+
+/// Questions to the callback under way; a client that would ask one more waits for its turn. Ours.
+pub const ADMISSION_IN_FLIGHT_MAX: usize = 64;
+
+/// Keys whose verdict is remembered. Ours: about 100 bytes each.
+pub const ADMISSION_CACHE_ENTRIES_MAX: usize = 64 << 10;
+
+/// How long a verdict is taken from the cache without asking. Ours: reconnecting clients are served
+/// at once, a revoked key is known soon.
+pub const ADMISSION_FRESH_DEFAULT: Duration = Duration::from_secs(60);
+
+/// How long a known key is still admitted while the callback does not answer. Ours.
+pub const ADMISSION_KEEP_DEFAULT: Duration = Duration::from_secs(60 * 60);
+
+const _: () = assert!(
+    ms(ADMISSION_TIMEOUT) < ms(DIAL_TIMEOUT),
+    "the verdict comes while the client still waits for it"
+);
+const _: () = assert!(before(ADMISSION_FRESH_DEFAULT, ADMISSION_KEEP_DEFAULT));
+
+// ---- STUN --------------------------------------------------------------------------------------
+
+/// UDP port of STUN (RFC 8489 section 18.7).
+pub const STUN_PORT: u16 = 3478;
+
+/// Longest request that is read. Ours: what fits a packet on any IPv6 path (RFC 8489 section 6.1).
+pub const STUN_REQUEST_BYTES_MAX: usize = 1280;
+
+/// Answers to one source prefix, whose hosts share a fate as the target of a reflection. Ours: a
+/// client of Tailscale asks a few times each 20 to 30 s.
+pub const STUN_PER_PREFIX_PER_SECOND: u32 = 100;
+
+/// Answers to one source prefix at once.
+pub const STUN_PER_PREFIX_BURST: u32 = 500;
+
+/// Bits of an IPv4 source prefix.
+pub const STUN_PREFIX_BITS_V4: u8 = 24;
+
+/// Bits of an IPv6 source prefix.
+pub const STUN_PREFIX_BITS_V6: u8 = 56;
+
+/// Prefixes that are watched at a time; spoofed sources cannot make the table grow.
+pub const STUN_PREFIXES_MAX: usize = 64 << 10;
+
+const _: () = assert!(STUN_PER_PREFIX_PER_SECOND <= STUN_PER_PREFIX_BURST);
+const _: () = assert!(STUN_PREFIX_BITS_V4 <= 32 && STUN_PREFIX_BITS_V6 <= 128);
+
+// ---- Drain -------------------------------------------------------------------------------------
+
+/// Time over which a drain spreads its closes. Ours: it ends well within systemd's 90 s.
+pub const DRAIN_SPREAD_DEFAULT: Duration = Duration::from_secs(20);
+
+/// What `Restarting` says of how long a client should try before it takes the region for lost.
+pub const RESTART_TRY_FOR: Duration = Duration::from_secs(60);
+
+const _: () = assert!(before(DRAIN_SPREAD_DEFAULT, RESTART_TRY_FOR));
+const _: () = assert!(ms(RESTART_TRY_FOR) <= u32::MAX as u128);
+
+// `Duration` has neither comparison nor addition in constants; these stand in for them.
+const fn before(a: Duration, b: Duration) -> bool {
+    a.as_nanos() < b.as_nanos()
+}
+
+const fn ms(span: Duration) -> u128 {
+    span.as_millis()
+}

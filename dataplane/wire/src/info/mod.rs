@@ -14,3 +14,6 @@ mod server;
 pub use client::ClientInfo;
 pub use go_json::InfoError;
 pub use server::ServerInfo;
+
+#[cfg(test)]
+mod tests;
