@@ -1,0 +1,12 @@
+//! Stream sockets outside of a driver: making them, their options, what the kernel knows of them.
+
+mod connect;
+mod listen;
+mod options;
+
+pub use connect::connect_from;
+pub use listen::{ListenOptions, listen};
+pub use options::{
+    Keepalive, TcpFacts, local_addr, peer_addr, set_keepalive, set_nodelay, set_notsent_lowat,
+    set_recv_buffer, set_send_buffer, set_user_timeout, tcp_facts, unsent_bytes,
+};
