@@ -32,18 +32,22 @@ func plainMessage(message derp.ReceivedMessage) any {
 	}
 }
 
-// KnowsPresentDetails says whether this version of the client reads address and flags of present peers.
-const KnowsPresentDetails = false
-
 // HTTPClient makes Tailscale's self-connecting client for a relay; it connects at its first use.
 func (r *Relay) HTTPClient(t testing.TB, private key.NodePrivate, meshKey string) *derphttp.Client {
 	t.Helper()
-	client, err := derphttp.NewClient(private, r.URL("/derp"), t.Logf)
+	client := r.HTTPClientAt(t, r.URL("/derp"), private)
+	client.MeshKey = meshKey
+	return client
+}
+
+// HTTPClientAt is the same with another way to the relay, such as a proxy.
+func (r *Relay) HTTPClientAt(t testing.TB, url string, private key.NodePrivate) *derphttp.Client {
+	t.Helper()
+	client, err := derphttp.NewClient(private, url, t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	client.TLSConfig = ClientTLS(r.ServerName)
-	client.MeshKey = meshKey
 	t.Cleanup(func() { client.Close() })
 	return client
 }

@@ -45,9 +45,6 @@ func plainMessage(message derp.ReceivedMessage) any {
 	}
 }
 
-// KnowsPresentDetails says whether this version of the client reads address and flags of present peers.
-const KnowsPresentDetails = true
-
 // HTTPClient makes Tailscale's self-connecting client for a relay; it connects at its first use.
 func (r *Relay) HTTPClient(t testing.TB, private key.NodePrivate, meshKey string) *derphttp.Client {
 	t.Helper()
