@@ -1,5 +1,11 @@
 //! Tests of the crate through its public interface: one binary, because linking takes longer than
 //! running. `memory.rs`, beside this folder, is apart: it counts allocations.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails, in its helpers too"
+)]
 
+mod against_rustls;
 mod common;
 mod handshake;
+mod rustls_peer;
