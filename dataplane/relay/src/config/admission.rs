@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use towline_wire::limits;
+
+use super::setting::{Setting, setting};
+
 /// Who may connect. With neither file nor URL everyone may, which is derper's default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdmissionConfig {
@@ -27,8 +31,75 @@ impl Default for AdmissionConfig {
             allow_file: None,
             verify_url: None,
             fail_open: false,
-            cache_time: Duration::from_secs(60),
-            keep_time: Duration::from_secs(60 * 60),
+            cache_time: limits::ADMISSION_FRESH_DEFAULT,
+            keep_time: limits::ADMISSION_KEEP_DEFAULT,
         }
     }
 }
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        reloads: true,
+        ..setting!(
+            Admission,
+            "admission-allow-file",
+            "admission.allow_file",
+            "FILE",
+            admission.allow_file,
+            "Admit the keys in this file: one nodekey:<hex> a line, # begins a comment. Read again when it changes"
+        )
+    },
+    Setting {
+        reloads: true,
+        set: |config, text| {
+            if !(text.is_empty() || text.starts_with("https://") || text.starts_with("http://")) {
+                return Err(format!(
+                    "{text:?} is not a URL that starts with https:// or http://"
+                ));
+            }
+            config.admission.verify_url = super::setting::Field::parse(text)?;
+            Ok(())
+        },
+        ..setting!(
+            Admission,
+            "verify-client-url",
+            "admission.verify_client_url",
+            "URL",
+            admission.verify_url,
+            "Ask this admission controller about each key: POST {\"NodePublic\",\"Source\"} is answered {\"Allow\": true}"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Admission,
+            "verify-client-url-fail-open",
+            "admission.verify_client_url_fail_open",
+            "BOOL",
+            admission.fail_open,
+            "Admit unknown keys while the controller cannot be reached. Unlike derper, false unless given"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Admission,
+            "admission-cache-time",
+            "admission.cache_time",
+            "TIME",
+            admission.cache_time,
+            "How long an answer of the controller is used before it is asked again"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Admission,
+            "admission-keep-time",
+            "admission.keep_time",
+            "TIME",
+            admission.keep_time,
+            "How long an admitted key stays admitted while the controller cannot be reached"
+        )
+    },
+];

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use towline_wire::limits;
+
+use super::setting::{Kind, Setting, setting};
+
 /// Bounds on what clients may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LimitsConfig {
@@ -10,7 +14,7 @@ pub struct LimitsConfig {
     pub accept_per_second: f64,
     /// Burst of new connections (`-accept-connection-burst`).
     pub accept_burst: u64,
-    /// Connections that may be in their handshake at once; more wait in the listen queue.
+    /// Connections that may be in their handshake at once, from accept to admission.
     pub half_open_max: u32,
     /// Connections open at once; `None`: as many as file descriptors allow.
     pub connections_max: Option<u32>,
@@ -19,8 +23,8 @@ pub struct LimitsConfig {
     /// Tell clients their rate limit in ServerInfo. Off by default: Go clients then drop what is
     /// over the limit instead of waiting.
     pub announce: bool,
-    /// Bytes waiting for one destination; `None`: the protocol's default.
-    pub queue_bytes_max: Option<usize>,
+    /// Bytes of data that may wait for one destination.
+    pub queue_bytes_max: usize,
 }
 
 impl Default for LimitsConfig {
@@ -28,11 +32,11 @@ impl Default for LimitsConfig {
         Self {
             accept_per_second: f64::INFINITY,
             accept_burst: i64::MAX as u64,
-            half_open_max: 1024,
+            half_open_max: limits::HALF_OPEN_MAX_DEFAULT as u32,
             connections_max: None,
             client_rate: ClientRate::default(),
             announce: false,
-            queue_bytes_max: None,
+            queue_bytes_max: limits::QUEUE_DATA_BYTES_MAX,
         }
     }
 }
@@ -46,6 +50,16 @@ pub struct ClientRate {
     pub bytes_per_second: u64,
     /// Burst in bytes; raised to one whole packet with its key when smaller.
     pub burst_bytes: u64,
+}
+
+impl ClientRate {
+    /// A bucket must hold the largest packet with its key, or that packet could never pass.
+    pub(super) fn raise_burst(&mut self) {
+        self.burst_bytes = match self.bytes_per_second {
+            0 => 0,
+            _ => self.burst_bytes.max(limits::RATE_BURST_BYTES_MIN as u64),
+        };
+    }
 }
 
 /// Timeouts of client connections.
@@ -63,9 +77,135 @@ pub struct TcpConfig {
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
-            keepalive_time: Duration::from_secs(10 * 60),
-            user_timeout: Duration::from_secs(15),
-            write_timeout: Duration::from_secs(2),
+            keepalive_time: limits::TCP_KEEPALIVE_DEFAULT,
+            user_timeout: limits::TCP_USER_TIMEOUT_DEFAULT,
+            write_timeout: limits::WRITE_TIMEOUT_DEFAULT,
         }
     }
 }
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        reloads: true,
+        set: |config, text| {
+            let rate = super::go::parse_float(text)?;
+            if rate < 0.0 {
+                return Err(format!(
+                    "{rate} is negative; give connections per second, or +Inf for no limit"
+                ));
+            }
+            config.limits.accept_per_second = rate;
+            Ok(())
+        },
+        ..setting!(
+            Limits,
+            "accept-connection-limit",
+            "limits.accept_connection_limit",
+            "PER_SECOND",
+            limits.accept_per_second,
+            "New connections per second; those over it are accepted and closed, so that clients notice and back off"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Limits,
+            "accept-connection-burst",
+            "limits.accept_connection_burst",
+            "COUNT",
+            limits.accept_burst,
+            "Burst of new connections"
+        )
+    },
+    setting!(
+        Limits,
+        "half-open-max",
+        "limits.half_open_max",
+        "COUNT",
+        limits.half_open_max,
+        "Connections in their handshake at once"
+    ),
+    setting!(
+        Limits,
+        "connections-max",
+        "limits.connections_max",
+        "COUNT",
+        limits.connections_max,
+        "Connections at once [default: as many as file descriptors allow]"
+    ),
+    Setting {
+        reloads: true,
+        ..setting!(
+            Limits,
+            "rate-config",
+            "limits.rate_config",
+            "FILE",
+            limits.client_rate.file,
+            "derper's JSON file of rate limits: {\"PerClientRateLimitBytesPerSec\": N, \"PerClientRateBurstBytes\": N}"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Limits,
+            "client-rate",
+            "limits.client_rate",
+            "BYTES",
+            limits.client_rate.bytes_per_second,
+            "What each client may send per second, in bytes, by delaying its reads; 0 is no limit. Not with --rate-config"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Limits,
+            "client-burst",
+            "limits.client_burst",
+            "BYTES",
+            limits.client_rate.burst_bytes,
+            "Burst of each client, in bytes; never less than one whole packet"
+        )
+    },
+    setting!(
+        Limits,
+        "announce-limits",
+        "limits.announce",
+        "BOOL",
+        limits.announce,
+        "Tell clients their limit. Go clients then drop what is over it instead of waiting"
+    ),
+    setting!(
+        Limits,
+        "queue-bytes-max",
+        "limits.queue_bytes_max",
+        "BYTES",
+        limits.queue_bytes_max,
+        "Bytes of data that may wait for one client; over it, the oldest packet of the sender with most is dropped"
+    ),
+    setting!(
+        Limits,
+        "tcp-keepalive-time",
+        "tcp.keepalive_time",
+        "TIME",
+        tcp.keepalive_time,
+        "Idle time before TCP keepalive probes"
+    ),
+    setting!(
+        Limits,
+        "tcp-user-timeout",
+        "tcp.user_timeout",
+        "TIME",
+        tcp.user_timeout,
+        "Close a connection whose data stays unacknowledged this long (TCP_USER_TIMEOUT)"
+    ),
+    setting!(
+        Limits,
+        "tcp-write-timeout",
+        "tcp.write_timeout",
+        "TIME",
+        tcp.write_timeout,
+        "Close a client that takes no data this long; 0 is never. Not for mesh peers"
+    ),
+];
+
+const _: () = assert!(matches!(SETTINGS[0].kind, Kind::Number));

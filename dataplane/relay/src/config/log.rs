@@ -1,5 +1,7 @@
 //! Logging.
 
+use super::setting::{Setting, setting, words};
+
 /// Logging.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
@@ -27,3 +29,24 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+words!(LogFormat { "text" => Text, "json" => Json });
+
+pub(super) const SETTINGS: &[Setting] = &[
+    setting!(
+        Operation,
+        "log-format",
+        "log.format",
+        "FORMAT",
+        log.format,
+        "How log lines look"
+    ),
+    setting!(
+        Operation,
+        "log-level",
+        "log.level",
+        "LEVEL",
+        log.level,
+        "error, warn, info, debug or trace, or a filter such as info,towline_relay=debug; RUST_LOG is used when this is not given. Client addresses appear at debug only"
+    ),
+];

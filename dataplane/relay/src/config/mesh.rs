@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::setting::{Field, Item, Kind, Setting, setting};
+
 /// Other relays of the region.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MeshConfig {
@@ -31,3 +33,73 @@ pub struct MeshPeer {
     /// Name or IP address to dial instead, on the same port.
     pub dial_host: Option<String>,
 }
+
+impl Field for MeshKeySource {
+    const KIND: Kind = Kind::Path;
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(if text.is_empty() {
+            Self::None
+        } else {
+            Self::File(text.into())
+        })
+    }
+    fn show(&self) -> toml::Value {
+        match self {
+            Self::None | Self::Environment => "".into(),
+            Self::File(path) => path.display().to_string().into(),
+        }
+    }
+}
+
+impl Item for MeshPeer {
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = text.split('/');
+        let host = parts.next().unwrap_or_default();
+        let dial_host = parts.next();
+        if parts.next().is_some() {
+            return Err(format!(
+                "{text:?} has too many parts; write host or host/dialhost"
+            ));
+        }
+        if host.is_empty() || dial_host == Some("") || text.contains(char::is_whitespace) {
+            return Err(format!(
+                "{text:?} is not a relay; write host or host/dialhost"
+            ));
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            dial_host: dial_host.map(str::to_owned),
+        })
+    }
+    fn show(&self) -> String {
+        match &self.dial_host {
+            None => self.host.clone(),
+            Some(dial_host) => format!("{}/{dial_host}", self.host),
+        }
+    }
+}
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        reloads: true,
+        ..setting!(
+            Mesh,
+            "mesh-psk-file",
+            "mesh.psk_file",
+            "FILE",
+            mesh.key,
+            "File with the mesh key, 64 hexadecimal digits; during rotation a second line holds the key that is still accepted [default: the first of /home/derp/keys/derp-mesh.key and ~/keys/derp-mesh.key that exists]"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Mesh,
+            "mesh-with",
+            "mesh.with",
+            "HOST[/DIALHOST],…",
+            mesh.with,
+            "Relays to mesh with; this one may be among them. The second part is dialled instead of the first"
+        )
+    },
+];

@@ -1,30 +1,46 @@
 //! What the operator asked for: every setting of the relay, typed and checked.
 //!
 //! Sources, later ones winning: defaults, the TOML file, the environment, the command line. The
-//! result is plain data: nothing here opens a socket, and no secret is held (only the paths of
-//! the files that hold one). Called by the command line once at start, and by the relay again on
+//! result is plain data without a secret in it (only the paths of the files that hold one). Called by the command line once at start, and by the relay again on
 //! SIGHUP.
 
 mod admission;
+mod environment;
+mod file;
+mod general;
+mod go;
 mod io;
+pub mod key_file;
 mod limits;
 mod listen;
 mod log;
 mod mesh;
+mod origin;
 mod prefix;
+mod rate_file;
+mod rules;
+mod setting;
+mod show;
+mod sources;
 mod tls;
 mod web;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
 pub use admission::AdmissionConfig;
-pub use io::{DriverChoice, IoConfig, IoFeatures, ShardsConfig};
+pub use environment::Environment;
+pub use general::{AdminConfig, DrainConfig};
+pub use io::{DriverChoice, IoConfig, ShardsConfig};
 pub use limits::{ClientRate, LimitsConfig, TcpConfig};
 pub use listen::{ListenAddress, ListenConfig, StunConfig};
 pub use log::{LogConfig, LogFormat};
 pub use mesh::{MeshConfig, MeshKeySource, MeshPeer};
+pub use origin::{ConfigError, Origin, Origins, Problem};
 pub use prefix::IpPrefix;
+pub use setting::{Group, Kind, Setting};
+pub use show::to_toml;
+pub use sources::{Loaded, Sources};
 pub use tls::{AcmeConfig, CertMode, DERPER_HOSTNAME, TlsConfig, TlsSwitch};
 pub use web::{DebugConfig, HomePage, HttpConfig, UnpublishedName};
 
@@ -65,6 +81,8 @@ pub struct RelayConfig {
     pub debug: DebugConfig,
     /// The local socket of `towline relay status` and its siblings.
     pub admin: AdminConfig,
+    /// What this was made from, to be read again on SIGHUP ([`RelayConfig::reload`]).
+    pub sources: Arc<Sources>,
 }
 
 impl Default for RelayConfig {
@@ -87,32 +105,27 @@ impl Default for RelayConfig {
             log: LogConfig::default(),
             debug: DebugConfig::default(),
             admin: AdminConfig::default(),
+            sources: Arc::default(),
         }
     }
 }
 
-/// Leaving without hurting clients.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DrainConfig {
-    /// After SIGTERM, closes are spread evenly over this time; zero closes all at once.
-    pub time: Duration,
+/// Every setting, in the order of `--help`.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    [
+        general::SETTINGS,
+        listen::SETTINGS,
+        tls::SETTINGS,
+        admission::SETTINGS,
+        mesh::SETTINGS,
+        limits::SETTINGS,
+        web::SETTINGS,
+        log::SETTINGS,
+        io::SETTINGS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
-impl Default for DrainConfig {
-    /// Eight seconds: container runtimes kill ten seconds after SIGTERM unless told otherwise.
-    fn default() -> Self {
-        Self {
-            time: Duration::from_secs(8),
-        }
-    }
-}
-
-/// The local admin socket.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AdminConfig {
-    /// Path of the Unix socket; `None` switches it off.
-    pub socket: Option<PathBuf>,
-    /// The operator named the path: failing to bind it stops the start. A default path that is
-    /// taken by another relay on the same host is only a warning.
-    pub required: bool,
-}
+#[cfg(test)]
+mod tests;

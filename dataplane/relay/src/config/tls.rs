@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::setting::{Kind, Setting, setting, words};
+
 /// TLS and certificates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TlsConfig {
@@ -81,3 +83,96 @@ impl Default for AcmeConfig {
         }
     }
 }
+
+words!(TlsSwitch { "auto" => Auto, "on" => On, "off" => Off });
+
+words!(CertMode {
+    "acme" | "letsencrypt" => Acme,
+    "manual" => Manual,
+    "self-signed" => SelfSigned,
+});
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting {
+        set: |config, text| {
+            if text == "gcp" {
+                return Err(
+                    "gcp (Google Trust Services) is not offered; use acme, or fetch the \
+                            certificate with another tool and use manual"
+                        .to_owned(),
+                );
+            }
+            config.tls.mode = super::setting::Field::parse(text)?;
+            Ok(())
+        },
+        ..setting!(
+            Certificates,
+            "certmode",
+            "tls.certmode",
+            "MODE",
+            tls.mode,
+            "Where certificates come from: an ACME authority (derper's name: letsencrypt), files in --certdir, or made here and pinned in the DERP map"
+        )
+    },
+    setting!(
+        Certificates,
+        "certdir",
+        "tls.certdir",
+        "DIR",
+        tls.cert_dir,
+        "Directory of certificates; manual ones are <hostname>.crt and <hostname>.key [default: tailscale/derper-certs in the user's cache directory]"
+    ),
+    setting!(
+        Certificates,
+        "hostname",
+        "tls.hostname",
+        "NAME",
+        tls.hostname,
+        "Name or IP address that clients use, and for which the certificate is"
+    ),
+    setting!(
+        Certificates,
+        "tls",
+        "tls.switch",
+        "WHEN",
+        tls.switch,
+        "Speak TLS on the main listener: auto is the rule of --listen; off when a proxy in front ends TLS"
+    ),
+    setting!(
+        Certificates,
+        "acme-email",
+        "tls.acme_email",
+        "ADDRESS",
+        tls.acme.email,
+        "Contact address of the ACME account"
+    ),
+    Setting {
+        set: |config, text| {
+            if !text.starts_with("https://") {
+                return Err(format!(
+                    "{text:?} is not the URL of an ACME directory; it starts with https://"
+                ));
+            }
+            text.clone_into(&mut config.tls.acme.directory_url);
+            Ok(())
+        },
+        ..setting!(
+            Certificates,
+            "acme-directory-url",
+            "tls.acme_directory_url",
+            "URL",
+            tls.acme.directory_url,
+            "Directory of the ACME authority"
+        )
+    },
+    setting!(
+        Certificates,
+        "acme-ca-file",
+        "tls.acme_ca_file",
+        "FILE",
+        tls.acme.ca_file,
+        "Trust these roots (PEM) for the authority's own HTTPS, for a private authority"
+    ),
+];
+
+const _: () = assert!(matches!(SETTINGS[0].kind, Kind::Choice(_)));
