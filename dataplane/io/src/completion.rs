@@ -7,7 +7,7 @@ use crate::{RecvBuf, SendBuf};
 /// One thing that happened. `token` is the number given to [`crate::Driver::add`].
 ///
 /// For each socket: `Received` in stream order, then at most one `Ended`; a `Sent` for each send; `Closed` last of all.
-/// After [`crate::Driver::close`] was called only `Sent` and `Closed` follow.
+/// After [`crate::Driver::close`] was called only the `Sent` of an earlier send and `Closed` follow.
 #[derive(Debug)]
 pub enum Completion {
     /// Bytes arrived; never empty. The buffer must come back through [`crate::Driver::recycle`].

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use crate::epoll::Epoll;
 use crate::pool::{RecvPool, SendPool};
 use crate::uring::Uring;
 use crate::{
@@ -15,20 +16,23 @@ use crate::{
 ///
 /// The owner's loop: [`wait`](Self::wait), handle each [`Completion`], write and send, give received buffers back, wait
 /// again. Nothing here blocks but `wait`, nothing allocates once its lists have grown to the load, and no call fails for
-/// the sake of one socket: failures of a socket come as its completions. A call with the id of a socket that is closed is
-/// counted and ignored.
+/// the sake of one socket: failures of a socket come as its completions. After `close` an id is dead: a call with it is
+/// counted and ignored, and a buffer sent with it is free again.
 pub struct Driver {
     inner: Inner,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one of a thread, never moved")]
 enum Inner {
     Uring(Uring),
+    Epoll(Epoll),
 }
 
 macro_rules! each {
     ($self:expr, $driver:ident => $call:expr) => {
         match $self {
             Inner::Uring($driver) => $call,
+            Inner::Epoll($driver) => $call,
         }
     };
 }
@@ -44,7 +48,7 @@ impl Driver {
         }
         let inner = match kind {
             DriverKind::Uring => Inner::Uring(Uring::open(config)?),
-            DriverKind::Epoll => return Err(DriverError::Config("not yet")),
+            DriverKind::Epoll => Inner::Epoll(Epoll::open(config)?),
         };
         Ok(Self { inner })
     }
@@ -54,6 +58,7 @@ impl Driver {
     pub fn kind(&self) -> DriverKind {
         match self.inner {
             Inner::Uring(_) => DriverKind::Uring,
+            Inner::Epoll(_) => DriverKind::Epoll,
         }
     }
 
@@ -124,7 +129,7 @@ impl Driver {
     }
 
     /// Sends the first `len` bytes of a buffer. At most one send of a socket may be under way until its `Sent`
-    /// (a second one is answered with `InvalidInput`); after `close` it is answered with `NotConnected`.
+    /// (a second one is answered with `InvalidInput`).
     ///
     /// # Panics
     /// When `len` is more than a send buffer has.
@@ -145,8 +150,8 @@ impl Driver {
         each!(&mut self.inner, driver => driver.notify_writable(id));
     }
 
-    /// Closes a socket once a send under way is over. Of what else is under way nothing is reported; `Closed` is the
-    /// last completion.
+    /// Closes a socket once a send under way is over. Of what else is under way nothing is
+    /// reported; `Closed` is the last completion.
     pub fn close(&mut self, id: SocketId) {
         each!(&mut self.inner, driver => driver.close(id));
     }

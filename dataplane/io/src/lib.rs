@@ -7,8 +7,10 @@
 mod completion;
 mod config;
 mod driver;
+mod epoll;
 mod error;
 mod features;
+mod flags;
 pub mod host;
 mod pool;
 mod slab;

@@ -25,7 +25,7 @@ pub struct DriverStats {
     pub sent_bytes: u64,
     /// Sends that found the socket full.
     pub send_blocked: u64,
-    /// Calls with the id of a socket that no longer exists: ignored.
+    /// Calls with the id of a socket that was closed before: ignored.
     pub stale_calls: u64,
 }
 

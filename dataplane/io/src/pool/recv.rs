@@ -104,6 +104,14 @@ impl RecvPool {
         }
     }
 
+    /// Lets a filler that is not done start over, when nobody holds a slice of its buffer.
+    pub(crate) fn rewind(&mut self, buffer: u16) {
+        let state = &mut self.buffers[usize::from(buffer)];
+        if state.held == 0 {
+            state.filled = 0;
+        }
+    }
+
     /// The filler is done with a buffer. True when it is free.
     pub(crate) fn retire(&mut self, buffer: u16) -> bool {
         self.buffers[usize::from(buffer)].retired = true;

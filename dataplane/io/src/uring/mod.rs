@@ -17,8 +17,12 @@ use io_uring::{cqueue, opcode, squeue, types};
 
 use self::buffers::{GROUP, Provider};
 use self::ring::Ring;
-use self::socket::{Flags, Socket};
+use self::socket::{
+    CANCEL_POLL, CANCEL_RECV, CLOSING, ENDED, IN_FLIGHT, KEEPS_FROM_RECV, PAUSED, POLL, RECV, SEND,
+    STARVED, Socket,
+};
 use self::user_data::{Op, pack, pack_plain, unpack};
+use crate::flags::Flags;
 use crate::pool::{RecvPool, Region, SendPool};
 use crate::slab::Slab;
 use crate::waker::{Alarm, Waker};
@@ -108,41 +112,35 @@ impl Uring {
     }
 
     pub(crate) fn pause_recv(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_calls += 1;
+        let Some(socket) = called(&mut self.sockets, &mut self.stats, id) else {
             return;
         };
-        socket.flags.insert(Flags::PAUSED);
+        socket.flags.insert(PAUSED);
         self.cancel_recv(id);
     }
 
     pub(crate) fn resume_recv(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_calls += 1;
+        let Some(socket) = called(&mut self.sockets, &mut self.stats, id) else {
             return;
         };
-        socket.flags.remove(Flags::PAUSED);
+        socket.flags.remove(PAUSED);
         self.settle(id);
     }
 
     pub(crate) fn send(&mut self, id: SocketId, buf: SendBuf, start: usize, len: usize) {
         let bytes = &self.send.bytes(&buf)[start..start + len];
         let (address, len) = (bytes.as_ptr(), bytes.len() as u32);
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_calls += 1;
+        let Some(socket) = called(&mut self.sockets, &mut self.stats, id) else {
             self.send.recycle(buf);
             return;
         };
-        if let Some(kind) = socket.refuses_send() {
-            let token = socket.token;
-            self.backlog.push(Completion::Sent {
-                token,
-                result: Err(kind.into()),
-                buf,
-            });
+        if socket.flags.intersects(SEND) {
+            // In one submission it would follow the first even if that is cut short.
+            let (token, result) = (socket.token, Err(io::ErrorKind::InvalidInput.into()));
+            self.backlog.push(Completion::Sent { token, result, buf });
             return;
         }
-        socket.flags.insert(Flags::SEND);
+        socket.flags.insert(SEND);
         socket.send_buf = buf.into_index();
         // MSG_DONTWAIT: completes at once, full or not; nothing of a send ever waits in the kernel.
         let entry = opcode::Send::new(ring::fd(&socket.fd), address, len)
@@ -153,14 +151,13 @@ impl Uring {
     }
 
     pub(crate) fn notify_writable(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_calls += 1;
+        let Some(socket) = called(&mut self.sockets, &mut self.stats, id) else {
             return;
         };
-        if socket.flags.intersects(Flags::POLL | Flags::CLOSING) {
+        if socket.flags.intersects(POLL) {
             return;
         }
-        socket.flags.insert(Flags::POLL);
+        socket.flags.insert(POLL);
         let entry = opcode::PollAdd::new(ring::fd(&socket.fd), libc::POLLOUT as u32)
             .build()
             .user_data(pack(Op::Poll, id));
@@ -168,14 +165,10 @@ impl Uring {
     }
 
     pub(crate) fn close(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_calls += 1;
+        let Some(socket) = called(&mut self.sockets, &mut self.stats, id) else {
             return;
         };
-        if socket.flags.intersects(Flags::CLOSING) {
-            return;
-        }
-        socket.flags.insert(Flags::CLOSING);
+        socket.flags.insert(CLOSING);
         self.cancel_recv(id);
         self.cancel_poll(id);
         let mut closed = core::mem::take(&mut self.backlog);
@@ -244,8 +237,8 @@ impl Uring {
             Op::Recv => self.handle_recv(id, result, entry.flags(), out),
             Op::Send => self.handle_send(id, result, out),
             Op::Poll => self.handle_poll(id, out),
-            Op::CancelRecv => self.handle_cancel(id, Flags::CANCEL_RECV, result, out),
-            Op::CancelPoll => self.handle_cancel(id, Flags::CANCEL_POLL, result, out),
+            Op::CancelRecv => self.handle_cancel(id, CANCEL_RECV, result, out),
+            Op::CancelPoll => self.handle_cancel(id, CANCEL_POLL, result, out),
             Op::Alarm => self.alarm_armed = false,
             Op::Provide => self.handle_provide(result),
         }
@@ -260,9 +253,9 @@ impl Uring {
         };
         let token = socket.token;
         if !cqueue::more(flags) {
-            socket.flags.remove(Flags::RECV);
+            socket.flags.remove(RECV);
         }
-        if socket.flags.intersects(Flags::CLOSING) {
+        if socket.flags.intersects(CLOSING) {
             self.discard(buf);
             self.finish(id, out);
             return;
@@ -273,10 +266,10 @@ impl Uring {
             out.push(Completion::Received { token, buf });
         } else if result == -libc::ENOBUFS {
             self.stats.recv_starved += 1;
-            socket.flags.insert(Flags::STARVED);
+            socket.flags.insert(STARVED);
             self.starved.push_back(id);
         } else if !matches!(-result, libc::ECANCELED | libc::EAGAIN | libc::EINTR) {
-            socket.flags.insert(Flags::ENDED);
+            socket.flags.insert(ENDED);
             let error = (result < 0).then(|| io::Error::from_raw_os_error(-result));
             out.push(Completion::Ended { token, error });
         }
@@ -310,7 +303,7 @@ impl Uring {
             self.stats.stale_completions += 1;
             return;
         };
-        socket.flags.remove(Flags::SEND);
+        socket.flags.remove(SEND);
         let (token, buf) = (socket.token, SendBuf::from_index(socket.send_buf));
         let result = if result < 0 {
             Err(io::Error::from_raw_os_error(-result))
@@ -327,8 +320,8 @@ impl Uring {
             self.stats.stale_completions += 1;
             return;
         };
-        socket.flags.remove(Flags::POLL);
-        if !socket.flags.intersects(Flags::CLOSING) {
+        socket.flags.remove(POLL);
+        if !socket.flags.intersects(CLOSING) {
             out.push(Completion::Writable {
                 token: socket.token,
             });
@@ -344,9 +337,9 @@ impl Uring {
         socket.flags.remove(flag);
         // The request was just running and may have gone to sleep again.
         if result == -libc::EALREADY {
-            if flag == Flags::CANCEL_POLL {
+            if flag == CANCEL_POLL {
                 self.cancel_poll(id);
-            } else if socket.flags.intersects(Flags::PAUSED | Flags::CLOSING) {
+            } else if socket.flags.intersects(PAUSED | CLOSING) {
                 self.cancel_recv(id);
             }
         }
@@ -365,10 +358,10 @@ impl Uring {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        if socket.flags.intersects(Flags::KEEPS_FROM_RECV) {
+        if socket.flags.intersects(KEEPS_FROM_RECV) {
             return;
         }
-        socket.flags.insert(Flags::RECV);
+        socket.flags.insert(RECV);
         let fd = ring::fd(&socket.fd);
         let entry = if self.ring.features().contains(Features::MULTISHOT_RECV) {
             opcode::RecvMulti::new(fd, GROUP).build()
@@ -386,8 +379,8 @@ impl Uring {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        let busy = socket.flags.intersects(Flags::IN_FLIGHT);
-        if busy || !socket.flags.intersects(Flags::CLOSING) {
+        let busy = socket.flags.intersects(IN_FLIGHT);
+        if busy || !socket.flags.intersects(CLOSING) {
             return;
         }
         if let Some(socket) = self.sockets.remove(id) {
@@ -398,23 +391,11 @@ impl Uring {
     }
 
     fn cancel_recv(&mut self, id: SocketId) {
-        self.cancel(
-            id,
-            Flags::RECV,
-            Flags::CANCEL_RECV,
-            Op::Recv,
-            Op::CancelRecv,
-        );
+        self.cancel(id, RECV, CANCEL_RECV, Op::Recv, Op::CancelRecv);
     }
 
     fn cancel_poll(&mut self, id: SocketId) {
-        self.cancel(
-            id,
-            Flags::POLL,
-            Flags::CANCEL_POLL,
-            Op::Poll,
-            Op::CancelPoll,
-        );
+        self.cancel(id, POLL, CANCEL_POLL, Op::Poll, Op::CancelPoll);
     }
 
     fn cancel(&mut self, id: SocketId, armed: Flags, cancelling: Flags, target: Op, op: Op) {
@@ -442,7 +423,7 @@ impl Uring {
                 break;
             };
             if let Some(socket) = self.sockets.get_mut(id) {
-                socket.flags.remove(Flags::STARVED);
+                socket.flags.remove(STARVED);
                 self.settle(id);
             }
         }
@@ -510,6 +491,19 @@ impl Uring {
         }
         Ok(true)
     }
+}
+
+/// The socket that the owner means, unless it has closed that already.
+fn called<'a>(
+    sockets: &'a mut Slab<Socket>,
+    stats: &mut DriverStats,
+    id: SocketId,
+) -> Option<&'a mut Socket> {
+    let socket = sockets
+        .get_mut(id)
+        .filter(|socket| !socket.flags.intersects(CLOSING));
+    stats.stale_calls += u64::from(socket.is_none());
+    socket
 }
 
 impl Drop for Uring {

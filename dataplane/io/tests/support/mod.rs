@@ -54,6 +54,7 @@ macro_rules! on_every_driver {
             .without(Features::NO_SQARRAY).without(Features::NO_IOWAIT), $($case),+);
         on_every_driver!(@way uring_single_shot, Uring,
             Features::all().without(Features::MULTISHOT_RECV), $($case),+);
+        on_every_driver!(@way epoll, Epoll, Features::none(), $($case),+);
         on_every_driver!(@way uring_base, Uring, Features::none(), $($case),+);
     };
     (@way $module:ident, $kind:ident, $features:expr, $($case:ident),+) => {
