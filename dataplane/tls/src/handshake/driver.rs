@@ -20,6 +20,9 @@ pub(super) trait Connection {
     fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
 
     fn is_handshaking(&self) -> bool;
+
+    /// Whether a record waits to be encoded.
+    fn has_output(&self) -> bool;
 }
 
 /// Where a turn of the driver ended.
@@ -151,9 +154,14 @@ impl<C: Connection> Driver<C> {
         }
     }
 
-    /// After an error, `rustls` may still have the alert that tells of it.
+    /// After an error, `rustls` may still have the alert that tells of it. It hands out what is
+    /// to be sent before it looks at input, and must not look at that input again.
     fn collect_alert(&mut self) {
-        while let Ok(Turn::Again) = self.turn() {}
+        while self.connection.has_output() {
+            if self.turn().is_err() {
+                return;
+            }
+        }
     }
 }
 

@@ -36,6 +36,10 @@ impl Connection for UnbufferedServerConnection {
     fn is_handshaking(&self) -> bool {
         CommonState::is_handshaking(self)
     }
+
+    fn has_output(&self) -> bool {
+        CommonState::wants_write(self)
+    }
 }
 
 impl Connection for UnbufferedClientConnection {
@@ -47,6 +51,10 @@ impl Connection for UnbufferedClientConnection {
 
     fn is_handshaking(&self) -> bool {
         CommonState::is_handshaking(self)
+    }
+
+    fn has_output(&self) -> bool {
+        CommonState::wants_write(self)
     }
 }
 

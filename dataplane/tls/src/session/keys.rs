@@ -155,6 +155,18 @@ impl TrafficKey {
         self.expanded = None;
     }
 
+    /// The same key for another user of it, in tests that compare two.
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> KeyMaterial {
+        KeyMaterial {
+            cipher: self.material.cipher,
+            key: self.material.key.clone(),
+            iv: self.material.iv.clone(),
+            sequence: self.material.sequence,
+            secret: self.material.secret.clone(),
+        }
+    }
+
     #[inline]
     fn expanded(&mut self) -> &LessSafeKey {
         let material = &self.material;

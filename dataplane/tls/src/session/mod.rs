@@ -358,4 +358,6 @@ impl fmt::Debug for Session {
 }
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod tests;

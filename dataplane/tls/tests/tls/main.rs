@@ -6,6 +6,7 @@
 )]
 
 mod against_rustls;
+mod certificates;
 mod common;
 mod handshake;
 mod rustls_peer;
