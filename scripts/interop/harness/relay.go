@@ -141,7 +141,7 @@ func (r *Relay) flags(t testing.TB, dir string, options Options) []string {
 	if len(options.MeshWith) > 0 {
 		var hosts []string
 		for _, peer := range options.MeshWith {
-			hosts = append(hosts, peer.Addr())
+			hosts = append(hosts, peer.meshName())
 		}
 		flags = append(flags, "-mesh-with", strings.Join(hosts, ","))
 	}
@@ -205,6 +205,14 @@ func (r *Relay) awaitStart(t testing.TB) {
 
 // Addr is the address of the relay's main port.
 func (r *Relay) Addr() string { return net.JoinHostPort(r.Host, fmt.Sprint(r.Port)) }
+
+// meshName is the relay's entry in another one's mesh list: where it is, and under what name if that differs.
+func (r *Relay) meshName() string {
+	if r.ServerName == r.Host {
+		return r.Addr()
+	}
+	return fmt.Sprintf("%s:%d/%s", r.ServerName, r.Port, r.Host)
+}
 
 // URL is the address of a page on the main port.
 func (r *Relay) URL(path string) string {
