@@ -7,6 +7,10 @@
 #![forbid(unsafe_code)]
 
 pub mod connected;
+pub mod handshake;
+pub mod http;
 pub mod relay;
+pub mod sealed;
+pub mod websocket;
 
 pub use connected::{Connected, RateLimit};
