@@ -4,7 +4,7 @@ use serde::de::MapAccess;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use zeroize::Zeroizing;
 
-use super::go_json::{Fields, InfoError, Known, OptionalText, matches, read_object};
+use super::go_json::{Fields, InfoError, Known, matches, read_object};
 use crate::limits::{APP_NAME_BYTES_MAX, PROTOCOL_VERSION};
 use crate::{KeyError, MeshKey};
 
@@ -22,7 +22,8 @@ pub struct ClientInfo {
     pub can_ack_pings_go: bool,
     /// Whether the client measures the relay.
     pub is_prober: bool,
-    /// The program, for statistics; empty when it did not say, cut at `limits::APP_NAME_BYTES_MAX`.
+    /// The program, for statistics; empty when it did not say, cut at `limits::APP_NAME_BYTES_MAX`, and
+    /// without control characters.
     pub app_name: String,
 }
 
@@ -119,13 +120,13 @@ struct Reader {
 impl Fields for Reader {
     fn field<'de, A: MapAccess<'de>>(
         &mut self,
-        name: &[u8],
+        name: &str,
         map: &mut A,
     ) -> Result<Known, A::Error> {
         let info = &mut self.info;
         if matches(name, "meshKey") {
             // Go hands `null` to the key's own reader, which refuses it like any wrong length.
-            let text = Zeroizing::new(map.next_value_seed(OptionalText)?.unwrap_or_default());
+            let text = Zeroizing::new(map.next_value::<Option<String>>()?.unwrap_or_default());
             match MeshKey::from_hex(&*text) {
                 Ok(key) => info.mesh_key = (!key.is_zero()).then_some(key),
                 Err(error) => self.bad_mesh_key = Some(error),
@@ -133,13 +134,13 @@ impl Fields for Reader {
         } else if matches(name, "version") {
             set(&mut info.version, map.next_value()?);
         } else if matches(name, "CanAckPings") {
-            info.can_ack_pings_go |= name == b"CanAckPings";
+            info.can_ack_pings_go |= name == "CanAckPings";
             set(&mut info.can_ack_pings, map.next_value()?);
         } else if matches(name, "IsProber") {
             set(&mut info.is_prober, map.next_value()?);
         } else if matches(name, "AppName") {
-            if let Some(name) = map.next_value_seed(OptionalText)? {
-                info.app_name = cut(String::from_utf8_lossy(&name).as_ref());
+            if let Some(name) = map.next_value::<Option<String>>()? {
+                info.app_name = kept(&name);
             }
         } else {
             return Ok(Known::No);
@@ -154,8 +155,11 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-/// The name lives as long as the connection, so its length cannot be the client's choice.
-fn cut(name: &str) -> String {
+/// What is kept of a name. It lives as long as the connection, so its length cannot be the client's
+/// choice; and it is shown to operators, so it cannot speak to their terminals.
+fn kept(name: &str) -> String {
     let end = name.floor_char_boundary(APP_NAME_BYTES_MAX);
-    name.get(..end).unwrap_or_default().to_owned()
+    name.get(..end)
+        .unwrap_or_default()
+        .replace(char::is_control, "?")
 }

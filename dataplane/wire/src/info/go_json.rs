@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use zeroize::Zeroizing;
 
 /// Why the JSON of a box cannot be read; the connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +28,8 @@ impl core::error::Error for InfoError {}
 /// A struct that is filled field by field.
 pub(super) trait Fields {
     /// Takes the value of the field `name`, or returns it untouched when there is no such field.
-    fn field<'de, A: MapAccess<'de>>(
-        &mut self,
-        name: &[u8],
-        map: &mut A,
-    ) -> Result<Known, A::Error>;
+    fn field<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A)
+    -> Result<Known, A::Error>;
 }
 
 /// Whether a field was there; the value of an unknown one has yet to be skipped.
@@ -40,9 +38,19 @@ pub(super) enum Known {
     No,
 }
 
-/// Fills `fields` from a JSON object; `null` leaves it as it is.
+/// Fills `fields` from a JSON object; `null` leaves it as it is. As in Go, what is not UTF-8 is
+/// replaced; unlike there, half of an escaped surrogate pair is an error.
 pub(super) fn read_object(json: &[u8], fields: &mut impl Fields) -> serde_json::Result<()> {
-    let mut json = serde_json::Deserializer::from_slice(json);
+    let replaced;
+    let text = match str::from_utf8(json) {
+        Ok(text) => text,
+        Err(_) => {
+            // A copy that may hold a mesh key.
+            replaced = Zeroizing::new(String::from_utf8_lossy(json).into_owned());
+            &replaced
+        }
+    };
+    let mut json = serde_json::Deserializer::from_str(text);
     json.deserialize_any(ObjectVisitor(fields))?;
     json.end()
 }
@@ -61,7 +69,7 @@ impl<'de, F: Fields> Visitor<'de> for ObjectVisitor<'_, F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Text)? {
+        while let Some(name) = map.next_key::<String>()? {
             if let Known::No = self.0.field(&name, &mut map)? {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -70,62 +78,9 @@ impl<'de, F: Fields> Visitor<'de> for ObjectVisitor<'_, F> {
     }
 }
 
-/// A string as bytes: Go takes invalid UTF-8 and lone surrogates, `String` would refuse them.
-pub(super) struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Vec<u8>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<u8>, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for Text {
-    type Value = Vec<u8>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-        Ok(bytes.to_vec())
-    }
-}
-
-/// A string, or `None` for `null`.
-pub(super) struct OptionalText;
-
-impl<'de> DeserializeSeed<'de> for OptionalText {
-    type Value = Option<Vec<u8>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_option(self)
-    }
-}
-
-impl<'de> Visitor<'de> for OptionalText {
-    type Value = Option<Vec<u8>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or null")
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        Text.deserialize(deserializer).map(Some)
-    }
-}
-
 /// Whether Go takes `name` for `field`: equal but for case. Two letters outside ASCII fold into it,
 /// the long s and the Kelvin sign; Go counts them, so we do.
-pub(super) fn matches(name: &[u8], field: &str) -> bool {
-    let Ok(name) = str::from_utf8(name) else {
-        return false;
-    };
+pub(super) fn matches(name: &str, field: &str) -> bool {
     let fold = |c: char| match c {
         'ſ' => 's',
         '\u{212a}' => 'k',
@@ -140,11 +95,11 @@ mod tests {
 
     #[test]
     fn names_match_as_in_go() {
-        assert!(matches(b"MESHKEY", "meshKey"));
-        assert!(matches("ver\u{17f}ion".as_bytes(), "version"));
-        assert!(matches("CanAc\u{212a}Pings".as_bytes(), "CanAckPings"));
-        assert!(!matches(b"mesh_key", "meshKey"));
-        assert!(!matches(b"meshKe", "meshKey"));
-        assert!(!matches(b"meshKey\xff", "meshKey"));
+        assert!(matches("MESHKEY", "meshKey"));
+        assert!(matches("ver\u{17f}ion", "version"));
+        assert!(matches("CanAc\u{212a}Pings", "CanAckPings"));
+        assert!(!matches("mesh_key", "meshKey"));
+        assert!(!matches("meshKe", "meshKey"));
+        assert!(!matches("meshKey\u{fffd}", "meshKey"));
     }
 }

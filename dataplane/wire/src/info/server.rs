@@ -58,7 +58,7 @@ impl ServerInfo {
 impl Fields for ServerInfo {
     fn field<'de, A: MapAccess<'de>>(
         &mut self,
-        name: &[u8],
+        name: &str,
         map: &mut A,
     ) -> Result<Known, A::Error> {
         let field = if matches(name, "version") {

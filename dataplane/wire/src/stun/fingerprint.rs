@@ -16,7 +16,10 @@ pub(super) fn fingerprint(parts: &[&[u8]]) -> u32 {
 }
 
 /// CRC-32 of IEEE 802.3, reflected, a byte at a time: messages are tens of bytes long.
-#[expect(clippy::indexing_slicing, reason = "constant evaluation: it would fail to compile")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "constant evaluation: it would fail to compile"
+)]
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
