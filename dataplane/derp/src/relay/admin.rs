@@ -1,10 +1,13 @@
-//! What an operator sees of a shard's clients.
+//! What an operator sees of a shard's clients, and does to them.
 
 use core::net::SocketAddr;
 
 use towline_wire::{NodePublic, Time};
 
-use super::{ConnId, Volume};
+use super::conn::{Conn, Role};
+use super::{CloseReason, ConnId, Shard, Volume};
+use crate::connected::RateLimit;
+use towline_wire::frame::Restarting;
 
 /// A connection, as `towline relay clients` lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,4 +46,90 @@ pub struct ClientRow {
     pub queued_bytes: u32,
     /// Since when it is connected.
     pub connected_at: Time,
+}
+
+impl Shard {
+    /// Tells the clients that bear it that the relay goes away; returns how many are told.
+    pub fn restart_notice(&mut self, reconnect_in_ms: u32, try_for_ms: u32) -> u32 {
+        self.restarting = Restarting {
+            reconnect_in_ms,
+            try_for_ms,
+        };
+        let mut told = 0;
+        for slot in self.client_slots() {
+            let conn = &mut self.conns[slot];
+            if conn.traits.go_client {
+                conn.due.restarting = true;
+                told += 1;
+                self.mark_writable(slot);
+            }
+        }
+        told
+    }
+
+    /// Closes all connections of a key that this shard owns; returns how many there are.
+    pub fn kick(&mut self, key: &NodePublic) -> u32 {
+        self.close_key(key, CloseReason::Kicked)
+    }
+
+    /// Replaces the rate limit of all clients that have none of their own.
+    pub fn set_limits(&mut self, limit: Option<RateLimit>) {
+        self.config.rate_limit = limit;
+        for slot in self.client_slots() {
+            if !self.conns[slot].rate_is_own {
+                self.limit_conn(slot, limit);
+            }
+        }
+    }
+
+    /// Gives the connections of a key a limit of their own, or (`None`) the default; returns how many
+    /// there are. Mesh peers stay without limit.
+    pub fn set_client_limit(&mut self, key: &NodePublic, limit: Option<RateLimit>) -> u32 {
+        let conns = self.conns_of(key);
+        for slot in &conns {
+            self.conns[*slot].rate_is_own = limit.is_some();
+            self.limit_conn(*slot, limit.or(self.config.rate_limit));
+        }
+        conns.len() as u32
+    }
+
+    /// All clients, uplinks not among them.
+    pub fn clients(&self) -> impl Iterator<Item = ClientRow> + '_ {
+        self.client_slots()
+            .map(|slot| self.row(slot, &self.conns[slot]))
+    }
+
+    /// The connections of clients. They are found again for each, so that they may change meanwhile.
+    fn client_slots(&self) -> impl Iterator<Item = u32> + use<> {
+        let slots: Vec<u32> = (0..self.conns.places().len() as u32)
+            .filter(|slot| self.is_client(*slot))
+            .collect();
+        slots.into_iter()
+    }
+
+    fn row(&self, slot: u32, conn: &Conn) -> ClientRow {
+        let active = match conn.role {
+            Role::Client { record } => self.table[record].active == slot,
+            _ => false,
+        };
+        ClientRow {
+            conn: conn.id(slot),
+            key: conn.key,
+            addr: conn.addr(),
+            app_name: conn.app_name.clone(),
+            home: conn.home,
+            mesh: conn.traits.mesh,
+            prober: conn.traits.prober,
+            not_ideal: conn.traits.not_ideal,
+            watcher: conn.watcher,
+            duplicate: conn.duplicate,
+            active,
+            paused: conn.paused.any(),
+            received: conn.received,
+            sent: conn.sent,
+            dropped: conn.out.dropped,
+            queued_bytes: conn.out.bytes(),
+            connected_at: conn.connected_at,
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! What a shard wants done to connections, and why it gives one up.
 
-use towline_wire::Malformed;
 use towline_wire::frame::FrameType;
 
 /// A connection of a shard. The slot is used again after `handle_disconnected`, the generation is not.
@@ -46,6 +45,8 @@ pub enum CloseReason {
     WatcherLags,
     /// More changes arrived from a mesh peer than the other shards take.
     MeshBacklog,
+    /// A relay of the mesh said nothing for so long that it must be gone.
+    UplinkSilent,
     /// The storage for packets was full in the middle of one of its packets.
     OutOfStorage,
 }
@@ -54,9 +55,22 @@ pub enum CloseReason {
 /// `handle_disconnected`. No other connection is affected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ConnError {
-    /// A frame without the shape that its type promises.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
+    /// A frame whose body cannot be so long, or so short.
+    #[error("{frame:?} of {len} bytes")]
+    Length {
+        /// Its type.
+        frame: FrameType,
+        /// Bytes of the body, by its header.
+        len: u32,
+    },
+    /// A relay of the mesh sent a frame that is longer than any may be.
+    #[error("frame of type {kind:#04x} with {len} bytes")]
+    TooLong {
+        /// Its type.
+        kind: u8,
+        /// Bytes of the body, by its header.
+        len: u32,
+    },
     /// A frame that only mesh peers may send.
     #[error("{0:?} without the mesh key")]
     NotMesh(FrameType),

@@ -16,16 +16,34 @@ mod admin;
 mod blocks;
 mod buffers;
 mod config;
+mod conn;
+mod connections;
+mod deadline;
+mod duplicates;
 mod effect;
+mod frames_in;
+mod frames_out;
+mod heard;
 mod mailbox;
+mod memo;
+mod mesh;
 mod message;
+mod notes;
+mod outbox;
 mod payload;
+mod presence;
+mod queue;
+mod random;
+mod rate;
+mod route;
 mod slab;
 mod stats;
+mod table;
 
 use std::collections::VecDeque;
 
-use towline_wire::{NodePublic, Time};
+use towline_wire::Time;
+use towline_wire::frame::Restarting;
 
 pub use admin::ClientRow;
 pub use buffers::{BufferId, Buffers, FRAME_BUF_BYTES_MIN, FrameBuf};
@@ -38,25 +56,87 @@ pub use message::{
 pub use payload::{Payload, Pieces};
 pub use stats::{DropReason, PacketKind, Stats, Volume};
 
-use crate::connected::{Connected, RateLimit};
+use crate::connected::Connected;
+use conn::Conn;
+use deadline::Deadlines;
+use heard::Heard;
+use memo::Memo;
+use mesh::Watcher;
+use notes::{Note, Notes};
+use outbox::Outbox;
+use presence::Changes;
+use queue::{Bounds, Queues};
+use random::Random;
+use route::Held;
+use slab::{NONE, Slab};
+use table::Table;
+
+/// Short notices that wait for connections, all together.
+const NOTES_MAX: u32 = 1 << 16;
 
 /// A shard.
 pub struct Shard {
     config: ShardConfig,
     stats: Stats,
+    random: Random,
+
+    conns: Slab<Conn>,
+    table: Table,
+    memo: Memo,
+    deadlines: Deadlines,
+    /// Connections that gained frames, for `poll_writable`.
+    writable: VecDeque<u32>,
     effects: VecDeque<Effect>,
+
+    queues: Queues,
+    notes: Notes,
+    heard: Heard,
+    restarting: Restarting,
+    /// Where frames of our own are put together.
+    scratch: Vec<u8>,
+
+    changes: Changes,
+    watchers: Vec<Watcher>,
+    /// The connections of the uplinks that this shard runs.
+    uplinks: Vec<u32>,
+    outbox: Outbox,
+    /// Mesh peers that are not read from until the outbox is shorter.
+    held_back: Vec<ConnId>,
 }
 
 impl Shard {
     /// A shard without connections. `seed` feeds what should differ between connections, such as the
     /// time of their keepalives; it is not used for secrets.
     #[must_use]
-    pub fn new(config: ShardConfig, now: Time, seed: [u8; 32]) -> Self {
-        let _ = (now, seed);
+    pub fn new(config: ShardConfig, seed: [u8; 32]) -> Self {
+        let bounds = Bounds {
+            bytes_max: [config.disco_queue_bytes_max, config.queue_bytes_max],
+            age_max_ns: config.queue_age_max.as_nanos() as u64,
+            bytes_aged: config.queue_bytes_aged,
+        };
         Self {
-            config,
             stats: Stats::default(),
-            effects: VecDeque::new(),
+            random: Random::new(seed),
+            conns: Slab::new(config.connections_max),
+            table: Table::new(config.keys_max),
+            memo: Memo::new(),
+            deadlines: Deadlines::new(config.connections_max),
+            writable: VecDeque::with_capacity(1 << 10),
+            effects: VecDeque::with_capacity(1 << 8),
+            queues: Queues::new(config.pool_bytes, bounds),
+            notes: Notes::new(NOTES_MAX),
+            heard: Heard::new(config.heard_max),
+            restarting: Restarting {
+                reconnect_in_ms: 0,
+                try_for_ms: 0,
+            },
+            scratch: Vec::with_capacity(FRAME_BUF_BYTES_MIN),
+            changes: Changes::new(config.shard, config.shards, config.departures_max),
+            watchers: Vec::new(),
+            uplinks: vec![NONE; usize::from(UPLINKS_MAX)],
+            outbox: Outbox::new(config.shards),
+            held_back: Vec::new(),
+            config,
         }
     }
 
@@ -71,8 +151,7 @@ impl Shard {
         server_info_frame: Vec<u8>,
         mail: &mut impl Mailbox,
     ) -> Result<ConnId, ConnectError> {
-        let _ = (now, client, server_info_frame, mail);
-        Err(ConnectError::Full)
+        self.connect(now, client, server_info_frame, mail)
     }
 
     /// Takes over a connection that this relay opened to another one of its mesh, after `ServerInfo`
@@ -80,14 +159,8 @@ impl Shard {
     ///
     /// # Errors
     /// The shard is full or the wrong one, or the uplink is connected already.
-    pub fn handle_uplink(
-        &mut self,
-        now: Time,
-        uplink: UplinkId,
-        mail: &mut impl Mailbox,
-    ) -> Result<ConnId, ConnectError> {
-        let _ = (now, uplink, mail);
-        Err(ConnectError::Full)
+    pub fn handle_uplink(&mut self, now: Time, uplink: UplinkId) -> Result<ConnId, ConnectError> {
+        self.connect_uplink(now, uplink)
     }
 
     /// Takes bytes of a connection's DERP stream, which lie at `offset` of `buffer`. Frames may start
@@ -104,8 +177,14 @@ impl Shard {
         bytes: &[u8],
         mail: &mut impl Mailbox,
     ) -> Result<(), ConnError> {
-        let _ = (now, conn, buffer, offset, bytes, mail);
-        Err(ConnError::UnknownConn)
+        let slot = self.slot(conn)?;
+        self.conns[slot].last_read = now;
+        let result = self.read(now, slot, buffer, offset, bytes, mail);
+        self.spend_rate(now, slot, bytes.len());
+        if result.is_err() {
+            self.conns[slot].closing = true;
+        }
+        result
     }
 
     /// Takes a message of another shard.
@@ -116,33 +195,118 @@ impl Shard {
         message: Message<'_>,
         mail: &mut impl Mailbox,
     ) {
-        let _ = (now, from, message, mail);
+        match message {
+            Message::Packet { route, payload } => {
+                self.packet_from_shard(now, from, &route, payload, mail);
+            }
+            Message::Forward {
+                uplink,
+                src,
+                src_hash,
+                dst,
+                payload,
+            } => {
+                let kind = route::kind_of(payload.pieces().next().unwrap_or_default());
+                let held = Held::Mail(payload);
+                self.queue_uplink(now, uplink, kind, &src, src_hash, &dst, held);
+            }
+            Message::Control(control) => self.handle_control(now, from, control, mail),
+        }
+    }
+
+    fn handle_control(
+        &mut self,
+        now: Time,
+        from: ShardId,
+        control: Control,
+        mail: &mut impl Mailbox,
+    ) {
+        match control {
+            Control::NotHere { to, key } => self.not_here(now, to, key),
+            Control::Gone { key } => self.tell_departure(&key, self.config.key_hash(&key)),
+            Control::Watch {
+                watcher,
+                restart,
+                credit,
+            } => {
+                if restart {
+                    self.watch(now, from, watcher, credit, mail);
+                } else {
+                    self.give_credit(from, watcher, credit);
+                    self.tell_changes(now, mail);
+                }
+            }
+            Control::Unwatch { watcher } => self.unwatch(from, watcher),
+            Control::Presence { watcher, change } => {
+                if !self.note(watcher, Note::Presence(change, from)) {
+                    self.close_anywhere(
+                        now,
+                        self.config.shard,
+                        watcher,
+                        CloseReason::WatcherLags,
+                        mail,
+                    );
+                }
+            }
+            Control::Close { conn, reason } => {
+                self.close_anywhere(now, self.config.shard, conn, reason, mail);
+            }
+            Control::ClosePeer { key } => {
+                self.close_key(&key, CloseReason::ClosedByMesh);
+            }
+            Control::Forwarder {
+                uplink,
+                key,
+                present,
+            } => self.set_forwarder(now, uplink, &key, present, mail),
+            Control::UplinkDown { uplink } => self.uplink_down(now, uplink, mail),
+        }
     }
 
     /// Forgets a connection that is closed, whoever closed it. Its id is not valid any more.
     pub fn handle_disconnected(&mut self, now: Time, conn: ConnId, mail: &mut impl Mailbox) {
-        let _ = (now, conn, mail);
+        if let Ok(slot) = self.slot(conn) {
+            self.disconnect(now, slot, mail);
+        }
     }
 
     /// Does what is due: keepalives, the end of pauses, messages that found a mailbox full.
     pub fn handle_timeout(&mut self, now: Time, mail: &mut impl Mailbox) {
-        let _ = (now, mail);
+        while let Some(slot) = self.deadlines.pop_due(now) {
+            self.deadline_due(now, slot);
+        }
+        if self.outbox.retry_at().is_some_and(|at| at <= now) {
+            self.outbox.flush(now, mail);
+            self.return_credit(now, mail);
+            self.tell_changes(now, mail);
+            self.release_held_back();
+        }
     }
 
     /// When `handle_timeout` is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        match (self.deadlines.next(), self.outbox.retry_at()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
 
     /// A connection that gained something to write since it was named last.
     pub fn poll_writable(&mut self) -> Option<ConnId> {
-        None
+        loop {
+            let slot = self.writable.pop_front()?;
+            let conn = &mut self.conns[slot];
+            // False for the place of a connection that went meanwhile.
+            if core::mem::take(&mut conn.listed_writable) {
+                return Some(conn.id(slot));
+            }
+        }
     }
 
     /// Writes frames into `out` until it is full or there are no more; says whether there are more.
     /// A packet may go on in the next buffer: the bytes of a connection's buffers, one after the other,
-    /// are its stream.
+    /// are its stream. Whatever was written counts as sent.
     pub fn write_frames(
         &mut self,
         now: Time,
@@ -150,13 +314,23 @@ impl Shard {
         buffers: &impl Buffers,
         out: &mut FrameBuf<'_>,
     ) -> bool {
-        let _ = (now, conn, buffers, out);
-        false
+        match self.slot(conn) {
+            Ok(slot) => self.write(now, slot, buffers, out),
+            Err(_) => false,
+        }
     }
 
     /// Ends the turn: no queue refers to a receive buffer afterwards.
     pub fn settle(&mut self, buffers: &impl Buffers) {
-        let _ = buffers;
+        while let Some((packet, slot)) = self.queues.next_unsettled() {
+            let out = &mut self.conns[slot].out;
+            let settled = self
+                .queues
+                .settle_packet(packet, out, buffers, &mut self.stats);
+            if settled.is_err() {
+                self.close(slot, CloseReason::OutOfStorage);
+            }
+        }
     }
 
     /// The next thing to do for the caller.
@@ -170,37 +344,18 @@ impl Shard {
         &self.stats
     }
 
-    /// Tells the clients that bear it that the relay goes away; returns how many are told.
-    pub fn restart_notice(&mut self, reconnect_in_ms: u32, try_for_ms: u32) -> u32 {
-        let _ = (reconnect_in_ms, try_for_ms);
-        0
+    /// Who this shard is, and its bounds.
+    #[must_use]
+    pub const fn config(&self) -> &ShardConfig {
+        &self.config
     }
+}
 
-    /// Closes all connections of a key that this shard owns; returns how many there are.
-    pub fn kick(&mut self, key: &NodePublic) -> u32 {
-        let _ = key;
-        0
-    }
-
-    /// Replaces the rate limit of all clients that have none of their own.
-    pub fn set_limits(&mut self, now: Time, limit: Option<RateLimit>) {
-        let _ = now;
-        self.config.rate_limit = limit;
-    }
-
-    /// Replaces the limit of one key's connections (`None`: back to the default); returns how many.
-    pub fn set_client_limit(
-        &mut self,
-        now: Time,
-        key: &NodePublic,
-        limit: Option<RateLimit>,
-    ) -> u32 {
-        let _ = (now, key, limit);
-        0
-    }
-
-    /// All clients, uplinks not among them.
-    pub fn clients(&self) -> impl Iterator<Item = ClientRow> + '_ {
-        core::iter::empty()
+impl core::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Shard")
+            .field("shard", &self.config.shard)
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }

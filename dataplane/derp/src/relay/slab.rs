@@ -24,14 +24,21 @@ impl<T> Slab<T> {
     /// Takes a place for `item`; `None` when all are taken.
     #[inline]
     pub(super) fn insert(&mut self, item: T) -> Option<u32> {
+        self.insert_with(|_| item)
+    }
+
+    /// The same for an item that depends on what was in its place before.
+    #[inline]
+    pub(super) fn insert_with(&mut self, item: impl FnOnce(Option<&T>) -> T) -> Option<u32> {
         if let Some(index) = self.free.pop() {
-            self.items[index as usize] = item;
+            let place = &mut self.items[index as usize];
+            *place = item(Some(place));
             return Some(index);
         }
         if self.items.len() >= self.max as usize {
             return None;
         }
-        self.items.push(item);
+        self.items.push(item(None));
         Some(self.items.len() as u32 - 1)
     }
 

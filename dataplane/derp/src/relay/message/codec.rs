@@ -44,8 +44,7 @@ impl<'a> Message<'a> {
     #[must_use]
     pub const fn payload(&self) -> Option<&Payload<'a>> {
         match self {
-            Self::Packet { payload, .. } => Some(payload),
-            Self::Forward { body, .. } => Some(body),
+            Self::Packet { payload, .. } | Self::Forward { payload, .. } => Some(payload),
             Self::Control(_) => None,
         }
     }
@@ -64,9 +63,11 @@ impl<'a> Message<'a> {
                 uplink,
                 src,
                 src_hash,
+                dst,
                 ..
             } => {
                 head.u8(FORWARD).u8(uplink.0).key(src).u64(*src_hash);
+                head.key(dst);
             }
             Self::Control(control) => head.control(control),
         }
@@ -116,7 +117,8 @@ impl<'a> Message<'a> {
                 uplink: UplinkId(fields.u8()?),
                 src: fields.key()?,
                 src_hash: fields.u64()?,
-                body: Payload::from(fields.0),
+                dst: fields.key()?,
+                payload: Payload::from(fields.0),
             },
             kind => Self::Control(fields.control(kind)?),
         })
@@ -293,11 +295,12 @@ impl Fields<'_> {
     }
 }
 
-const CLOSE_REASONS: [CloseReason; 5] = [
+const CLOSE_REASONS: [CloseReason; 6] = [
     CloseReason::Kicked,
     CloseReason::ClosedByMesh,
     CloseReason::WatcherLags,
     CloseReason::MeshBacklog,
+    CloseReason::UplinkSilent,
     CloseReason::OutOfStorage,
 ];
 

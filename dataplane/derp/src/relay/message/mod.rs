@@ -30,8 +30,10 @@ pub enum Message<'a> {
         src: NodePublic,
         /// The keyed hash of `src`.
         src_hash: u64,
-        /// The key that it is for, and the packet: the end of a `ForwardPacket` frame.
-        body: Payload<'a>,
+        /// Whom it is for.
+        dst: NodePublic,
+        /// The packet.
+        payload: Payload<'a>,
     },
     /// Anything without a packet.
     Control(Control),

@@ -1,0 +1,124 @@
+//! Whose packet is written next.
+
+use towline_wire::{NodePublic, Time};
+
+use super::{Outgoing, Packet, Place, Queues};
+use crate::relay::slab::NONE;
+use crate::relay::stats::{PacketKind, Stats};
+
+/// Bytes that a flow may send in its turn: a few full-size packets, so that turns are neither short
+/// nor long. A longer packet waits for several turns.
+const TURN_BYTES: u32 = 8 << 10;
+
+/// Bytes of disco after which one waiting data packet is let through: disco goes first, but a flood of
+/// it must not shut data out.
+const DISCO_RUN_BYTES: u32 = 16 << 10;
+
+/// A frame header and a key are paid for too, or small packets would be cheap.
+const OVERHEAD_BYTES: u32 = 37;
+
+impl Queues {
+    /// Chooses the packet to be written next and its sender. It is the current packet until
+    /// `finish_current`.
+    #[inline]
+    pub(in crate::relay) fn start_next(
+        &mut self,
+        now: Time,
+        out: &mut Outgoing,
+        stats: &mut Stats,
+    ) -> Option<(Packet, NodePublic)> {
+        loop {
+            let kind = out.next_kind()?;
+            let flow = self.turn(now, out, kind, stats)?;
+            let src = self.flows[flow].src;
+            let index = self.pop(out, kind, flow, stats);
+            let packet = &mut self.packets[index];
+            if packet.place == Place::Dropped {
+                self.packets.remove(index);
+                continue;
+            }
+            packet.flow = NONE;
+            out.disco_run = match kind {
+                PacketKind::Disco if out.classes[PacketKind::Other as usize].head != NONE => {
+                    out.disco_run + packet.len + OVERHEAD_BYTES
+                }
+                _ => 0,
+            };
+            out.current = index;
+            out.written = 0;
+            stats.dequeued += 1;
+            stats.queued_ms += (now - packet.queued_at).as_millis() as u64;
+            return Some((*packet, src));
+        }
+    }
+
+    /// The packet that is being written, and how much of it was.
+    #[inline]
+    pub(in crate::relay) fn current(&self, out: &Outgoing) -> Option<(Packet, u32)> {
+        (out.current != NONE).then(|| (self.packets[out.current], out.written))
+    }
+
+    /// Notes that more of the current packet was written.
+    #[inline]
+    pub(in crate::relay) const fn advance(&self, out: &mut Outgoing, bytes: usize) {
+        out.written += bytes as u32;
+    }
+
+    /// Forgets the current packet.
+    #[inline]
+    pub(in crate::relay) fn finish_current(&mut self, out: &mut Outgoing) {
+        self.release(out.current);
+        out.current = NONE;
+        out.written = 0;
+    }
+
+    /// The flow whose turn it is and whose turn is long enough for its oldest packet. Packets that are
+    /// too old for a queue that is not short are dropped on the way.
+    #[inline]
+    fn turn(
+        &mut self,
+        now: Time,
+        out: &mut Outgoing,
+        kind: PacketKind,
+        stats: &mut Stats,
+    ) -> Option<u32> {
+        loop {
+            let index = out.classes[kind as usize].head;
+            if index == NONE {
+                return None;
+            }
+            let flow = &mut self.flows[index];
+            let packet = &self.packets[flow.head];
+            if out.classes[kind as usize].bytes > self.bounds.bytes_aged
+                && (now - packet.queued_at).as_nanos() as u64 > self.bounds.age_max_ns
+            {
+                self.drop_head(out, kind, index, stats);
+                continue;
+            }
+            if flow.next == index {
+                return Some(index);
+            }
+            let cost = packet.len + OVERHEAD_BYTES;
+            if flow.deficit >= cost {
+                flow.deficit -= cost;
+                return Some(index);
+            }
+            flow.deficit += TURN_BYTES;
+            out.classes[kind as usize].head = flow.next;
+        }
+    }
+}
+
+impl Outgoing {
+    #[inline]
+    const fn next_kind(&self) -> Option<PacketKind> {
+        let disco = self.classes[PacketKind::Disco as usize].head != NONE;
+        let data = self.classes[PacketKind::Other as usize].head != NONE;
+        match (disco, data) {
+            (true, true) if self.disco_run >= DISCO_RUN_BYTES => Some(PacketKind::Other),
+            (true, _) => Some(PacketKind::Disco),
+            (false, true) => Some(PacketKind::Other),
+            (false, false) => None,
+        }
+    }
+}
