@@ -28,3 +28,6 @@ pub use handshake::{ClientHandshake, Established, ServerHandshake};
 pub use session::record::{HEADER_BYTES, PLAINTEXT_BYTES_MAX, RECORD_BYTES_MAX, record_len};
 pub use session::{Opened, Session};
 pub use suite::{Cipher, Version};
+
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;

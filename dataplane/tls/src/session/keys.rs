@@ -156,7 +156,7 @@ impl TrafficKey {
     }
 
     /// The same key for another user of it, in tests that compare two.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn copy(&self) -> KeyMaterial {
         KeyMaterial {
             cipher: self.material.cipher,

@@ -9,9 +9,13 @@
 //! they were produced; nothing else is asked of the caller. (A key update is sealed when it is
 //! polled, not when it becomes due, so records sealed before it stay valid.)
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod differential;
 mod keys;
 mod messages;
 mod opener;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod peer;
 pub(crate) mod record;
 mod sealer;
 
@@ -357,7 +361,5 @@ impl fmt::Debug for Session {
     }
 }
 
-#[cfg(test)]
-mod differential;
 #[cfg(test)]
 mod tests;

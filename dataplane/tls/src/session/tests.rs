@@ -1,105 +1,42 @@
-//! A session against a peer that may say anything: the peer is a bare [`Sealer`] and [`Opener`],
-//! which seal and open every content type.
+//! A session against a peer that may say anything.
 
-use super::record::{HEADER_BYTES, header};
+use super::peer::{Peer, SUITES, material};
+use super::record::HEADER_BYTES;
 use super::*;
 use crate::error::alert as alerts;
 use crate::suite::TAG_BYTES;
-use zeroize::Zeroizing;
-
-const SUITES: [(Version, Cipher); 6] = [
-    (Version::Tls13, Cipher::Aes128Gcm),
-    (Version::Tls13, Cipher::Aes256Gcm),
-    (Version::Tls13, Cipher::ChaCha20Poly1305),
-    (Version::Tls12, Cipher::Aes128Gcm),
-    (Version::Tls12, Cipher::Aes256Gcm),
-    (Version::Tls12, Cipher::ChaCha20Poly1305),
-];
 
 const AES_TLS13: (Version, Cipher) = SUITES[0];
 const AES_TLS12: (Version, Cipher) = SUITES[3];
 
-fn material(cipher: Cipher, seed: u8) -> KeyMaterial {
-    KeyMaterial {
-        cipher,
-        key: Zeroizing::new([seed; 32]),
-        iv: Zeroizing::new([seed ^ 0x55; 12]),
-        sequence: 0,
-        secret: Zeroizing::new([seed ^ 0xaa; 48]),
-    }
-}
-
-struct Peer {
-    sealer: Sealer,
-    opener: Opener,
-}
-
-impl Peer {
-    fn seal(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
-        let prefix = self.sealer.prefix_bytes();
-        let mut record = vec![0; prefix];
-        record.extend_from_slice(content);
-        record.resize(record.len() + self.sealer.suffix_bytes(), 0);
-        let len = self.sealer.seal(kind, &mut record, content.len()).unwrap();
-        assert_eq!(len, record.len());
-        record
-    }
-
-    /// TLS 1.3: data with zeros after its type.
-    fn seal_padded(&mut self, data: &[u8], padding: usize) -> Vec<u8> {
-        let mut content = data.to_vec();
-        content.push(content::APPLICATION_DATA);
-        content.resize(content.len() + padding - 1, 0);
-        self.seal(0, &content)
-    }
-
-    /// A record with more data than any may hold.
-    fn seal_oversize(&mut self, data_bytes: usize) -> Vec<u8> {
-        let prefix = self.sealer.prefix_bytes();
-        let content_bytes = prefix + data_bytes + self.sealer.suffix_bytes() - HEADER_BYTES;
-        let mut record = header(content::APPLICATION_DATA, content_bytes).to_vec();
-        let nonce = self.sealer.key.nonce();
-        record.extend_from_slice(&nonce[12 - (prefix - HEADER_BYTES)..]);
-        record.resize(prefix + data_bytes, 7);
-        let mut aad = record[..HEADER_BYTES].to_vec();
-        if self.sealer.suffix_bytes() == TAG_BYTES {
-            let sequence = self.sealer.key.sequence();
-            aad = opener::aad_tls12(sequence, aad[..].first_chunk().unwrap(), data_bytes).to_vec();
-        } else {
-            record.push(content::APPLICATION_DATA);
-        }
-        let tag = self.sealer.key.seal(nonce, &aad, &mut record[prefix..]);
-        record.extend_from_slice(&tag.unwrap());
-        record
-    }
-
-    fn open(&mut self, mut record: Vec<u8>) -> (u8, Vec<u8>) {
-        let (kind, range) = self.opener.open(&mut record).unwrap();
-        (kind, record[range].to_vec())
-    }
-}
-
-fn pair_as(is_client: bool, (version, cipher): (Version, Cipher)) -> (Session, Peer) {
-    let session = Session::new(
-        version,
-        is_client,
-        material(cipher, 1),
-        material(cipher, 2),
-        None,
-    );
-    let peer = Peer {
-        sealer: Sealer::new(version, TrafficKey::new(material(cipher, 1))),
-        opener: Opener::new(version, TrafficKey::new(material(cipher, 2))),
-    };
-    (session, peer)
-}
-
 fn server(suite: (Version, Cipher)) -> (Session, Peer) {
-    pair_as(false, suite)
+    Peer::of_session(false, suite)
 }
 
 fn client(suite: (Version, Cipher)) -> (Session, Peer) {
-    pair_as(true, suite)
+    Peer::of_session(true, suite)
+}
+
+/// A record with more data than any may hold, sealed past the sealer's own check.
+fn seal_oversize(peer: &mut Peer, data_bytes: usize) -> Vec<u8> {
+    let prefix = peer.sealer.prefix_bytes();
+    let content_bytes = prefix + data_bytes + peer.sealer.suffix_bytes() - HEADER_BYTES;
+    let header = record::header(content::APPLICATION_DATA, content_bytes);
+    let key = &mut peer.sealer.key;
+    let nonce = key.nonce();
+    let mut record = header.to_vec();
+    record.extend_from_slice(&nonce[12 - (prefix - HEADER_BYTES)..]);
+    record.resize(prefix + data_bytes, 7);
+    let aad = match record.len() + TAG_BYTES == HEADER_BYTES + content_bytes {
+        true => opener::aad_tls12(key.sequence(), &header, data_bytes).to_vec(),
+        false => {
+            record.push(content::APPLICATION_DATA);
+            header.to_vec()
+        }
+    };
+    let tag = key.seal(nonce, &aad, &mut record[prefix..]).unwrap();
+    record.extend_from_slice(&tag);
+    record
 }
 
 /// Opening `record` must end the session with `error` and send `alert`; nothing works after.
@@ -201,10 +138,9 @@ fn plaintext_of_16_kib_opens_and_one_byte_more_does_not() {
         let opened = session.open(&mut record);
         assert!(matches!(opened, Ok(Opened::Data(range)) if record[range.clone()] == largest));
     }
-    // One byte more, sealed past the sealer's own check.
     for suite in SUITES {
         let (session, mut peer) = server(suite);
-        let record = peer.seal_oversize(record::PLAINTEXT_BYTES_MAX + 1);
+        let record = seal_oversize(&mut peer, record::PLAINTEXT_BYTES_MAX + 1);
         assert!(record::record_len(&record).is_ok());
         assert_ends(
             session,
