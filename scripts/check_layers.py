@@ -3,7 +3,7 @@
 
   1. Crates depend on each other only along the arrows of ARROWS (from `cargo metadata`).
   2. The sources of the protocol crates reach for no socket, clock, runtime or randomness of the system.
-     Tests inside them may, but not for our own io crate.
+     What is built only for tests and fuzz targets may, but not for our own io crate.
   3. `unsafe` stands only where memory and system calls are the business, and in counting test allocators.
   4. Every other crate root forbids it, so that the compiler agrees.
 
@@ -78,13 +78,16 @@ def strip_comments_and_strings(text):
                 end = mark.end()
             if depth:
                 end = len(text)
-        out.append(re.sub(r"[^\n]", " ", text[match.start() : end]))
+        # The name in `#[cfg(feature = "fuzzing")]` is the one string that matters.
+        kept = match.group() == '"fuzzing"'
+        out.append(match.group() if kept else re.sub(r"[^\n]", " ", text[match.start() : end]))
         at = end
     out.append(text[at:])
     return "".join(out)
 
 
-CFG_TEST = re.compile(r"#\[cfg\((?:test|all\(\s*test\b[^\]]*)\)\]")
+# What only tests and fuzz targets build.
+CFG_TEST = re.compile(r"""#\[cfg\((?:test|feature = "fuzzing"|any\(test, feature = "fuzzing"\)|all\(test\b[^\]]*)\)\]""")
 
 
 def end_of_item(code, at):
@@ -106,7 +109,7 @@ def end_of_item(code, at):
 
 
 def strip_tests(code):
-    """Blanks out items under #[cfg(test)]; returns the rest and the names of test modules in other files."""
+    """Blanks out items that only tests build; returns the rest and the names of test modules in other files."""
     modules = []
     while match := CFG_TEST.search(code):
         end = end_of_item(code, match.end())

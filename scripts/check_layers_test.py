@@ -114,6 +114,13 @@ class ProtocolSources(unittest.TestCase):
         self.assertEqual(protocol_breaches("#[cfg(test)]\nmod tests;", **tests), [])
         self.assertEqual(len(protocol_breaches("mod tests;", **tests)), 1)
 
+    def test_what_only_fuzz_targets_build_is_exempt(self):
+        self.assert_allowed(
+            '#[cfg(feature = "fuzzing")]\nfn f() { Instant::now(); }',
+            '#[cfg(any(test, feature = "fuzzing"))]\nuse std::fs;',
+        )
+        self.assert_refused('#[cfg(feature = "other")]\nuse std::fs;')
+
     def test_our_io_is_refused_even_in_tests(self):
         self.assert_refused("#[cfg(test)]\nmod tests { use towline_io::Driver; }")
         self.assertTrue(protocol_breaches("use towline_io::Driver;", path="dataplane/derp/tests/whole.rs"))
