@@ -20,17 +20,18 @@ pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// The protocol of a TLS-ALPN-01 challenge (RFC 8737).
 pub(crate) const ALPN_ACME: &[u8] = b"acme-tls/1";
 
-/// Which key exchanges are offered, best first.
+/// Which key exchanges are offered. The order is a client's; a server accepts all it offers and
+/// follows the client's order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyExchange {
-    /// X25519, P-256, P-384, then X25519MLKEM768 for peers that have nothing else.
+    /// X25519, P-256, P-384, X25519MLKEM768.
     #[default]
     PreferX25519,
-    /// X25519MLKEM768 first: what Go 1.24 and later choose between themselves.
+    /// X25519MLKEM768 first, then the others: the order of Go since 1.24.
     PreferPostQuantum,
     /// X25519 alone, so that a benchmark compares like with like.
     OnlyX25519,
-    /// X25519MLKEM768 alone, likewise.
+    /// X25519MLKEM768 alone, likewise. TLS 1.2 does not have it.
     OnlyPostQuantum,
 }
 

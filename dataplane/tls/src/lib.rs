@@ -22,6 +22,8 @@ mod handshake;
 mod session;
 mod suite;
 
+pub use rustls::{RootCertStore, pki_types};
+
 pub use config::{ClientConfig, ClientOptions, KeyExchange, ServerConfig, ServerOptions, Versions};
 pub use error::{HandshakeError, TlsError};
 pub use handshake::{ClientHandshake, Established, ServerHandshake};
