@@ -83,44 +83,44 @@ impl TrafficKey {
         nonce
     }
 
-    /// Opens `sealed` (ciphertext, then tag) in place and returns the plaintext's length. Only a
-    /// record that authenticates moves the sequence number.
+    /// Opens `sealed` (ciphertext, then tag) in place and returns the plaintext. Only a record
+    /// that authenticates moves the sequence number.
     #[inline]
-    pub(crate) fn open(
+    pub(crate) fn open<'s>(
         &mut self,
         nonce: [u8; NONCE_BYTES],
         aad: &[u8],
-        sealed: &mut [u8],
-    ) -> Result<usize, TlsError> {
+        sealed: &'s mut [u8],
+    ) -> Result<&'s mut [u8], TlsError> {
         let next = self.next_sequence()?;
+        let (text, tag) = sealed
+            .split_last_chunk_mut::<TAG_BYTES>()
+            .ok_or(TlsError::Malformed("record without a tag"))?;
         let nonce = Nonce::assume_unique_for_key(nonce);
         let plain = self
             .expanded()
-            .open_in_place(nonce, Aad::from(aad), sealed)
-            .map_err(|_| TlsError::BadTag)?
-            .len();
+            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, text)
+            .map_err(|_| TlsError::BadTag)?;
         self.material.sequence = next;
         Ok(plain)
     }
 
-    /// Seals `plain` in place and returns the tag.
+    /// Seals `plain` in place and writes its tag.
     #[inline]
     pub(crate) fn seal(
         &mut self,
         nonce: [u8; NONCE_BYTES],
         aad: &[u8],
         plain: &mut [u8],
-    ) -> Result<[u8; TAG_BYTES], TlsError> {
+        tag: &mut [u8],
+    ) -> Result<(), TlsError> {
         let next = self.next_sequence()?;
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self
-            .expanded()
-            .seal_in_place_separate_tag(nonce, Aad::from(aad), plain)
+        self.expanded()
+            .seal_in_place_scatter(nonce, Aad::from(aad), plain, &[], tag)
             .map_err(|_| TlsError::Misuse("a plaintext that cannot be sealed"))?;
         self.material.sequence = next;
-        let mut bytes = [0; TAG_BYTES];
-        bytes.copy_from_slice(tag.as_ref());
-        Ok(bytes)
+        Ok(())
     }
 
     /// The next generation of this key (RFC 8446, section 7.2).

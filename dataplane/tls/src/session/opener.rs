@@ -59,12 +59,8 @@ impl Opener {
             }
             _ => return Err(TlsError::Unexpected("plaintext record")),
         }
-        if sealed.len() < TAG_BYTES + 1 {
-            return Err(TlsError::Malformed("record without content"));
-        }
         let nonce = self.key.nonce();
-        let plain_bytes = self.key.open(nonce, &header, sealed)?;
-        let plain = &sealed[..plain_bytes];
+        let plain = self.key.open(nonce, &header, sealed)?;
         // Also bounds the padding (RFC 8446, section 5.4).
         if plain.len() > PLAINTEXT_BYTES_MAX + 1 {
             return Err(TlsError::Oversize);

@@ -116,8 +116,7 @@ impl Sealer {
         head.copy_from_slice(&header);
         plain[plain_bytes] = kind;
         let nonce = self.key.nonce();
-        tag.copy_from_slice(&self.key.seal(nonce, &header, plain)?);
-        Ok(())
+        self.key.seal(nonce, &header, plain, tag)
     }
 
     #[inline]
@@ -138,7 +137,6 @@ impl Sealer {
         head[..HEADER_BYTES].copy_from_slice(&header);
         let explicit = &mut head[HEADER_BYTES..];
         explicit.copy_from_slice(&nonce[nonce.len() - explicit.len()..]);
-        tag.copy_from_slice(&self.key.seal(nonce, &aad, plain)?);
-        Ok(())
+        self.key.seal(nonce, &aad, plain, tag)
     }
 }

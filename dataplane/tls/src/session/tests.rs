@@ -34,7 +34,9 @@ fn seal_oversize(peer: &mut Peer, data_bytes: usize) -> Vec<u8> {
             header.to_vec()
         }
     };
-    let tag = key.seal(nonce, &aad, &mut record[prefix..]).unwrap();
+    let mut tag = [0; TAG_BYTES];
+    key.seal(nonce, &aad, &mut record[prefix..], &mut tag)
+        .unwrap();
     record.extend_from_slice(&tag);
     record
 }
