@@ -48,7 +48,38 @@ pub struct ClientRow {
     pub connected_at: Time,
 }
 
+/// How full a shard's bounded stores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Storage for packets that is free.
+    pub pool_bytes_free: usize,
+    /// Packets that wait, or are being written.
+    pub packets: u32,
+    /// Pairs of sender and receiver between whom packets wait.
+    pub flows: u32,
+    /// Short notices that wait.
+    pub notes: u32,
+    /// Remembered pairs of receiver and sender.
+    pub heard: u32,
+    /// Keys with a connection here or at another relay, or whose departure is still told.
+    pub keys: u32,
+}
+
 impl Shard {
+    /// How full the shard's bounded stores are.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let (packets, flows) = self.queues.len();
+        Usage {
+            pool_bytes_free: self.queues.blocks.free_bytes(),
+            packets,
+            flows,
+            notes: self.notes.len(),
+            heard: self.heard.len(),
+            keys: self.table.len(),
+        }
+    }
+
     /// Tells the clients that bear it that the relay goes away; returns how many are told.
     pub fn restart_notice(&mut self, reconnect_in_ms: u32, try_for_ms: u32) -> u32 {
         self.restarting = Restarting {

@@ -149,7 +149,10 @@ impl Shard {
                 Next::KeepAlive
             });
         }
-        if conn.heard.has_departures() {
+        // A departure is told after the packets that came before it.
+        if let Some((key, hash)) = self.heard.departure(&conn.heard)
+            && !self.queues.holds_any(slot, &key, hash)
+        {
             return Some(Next::Departure);
         }
         if conn.watcher && conn.notes.is_empty() {

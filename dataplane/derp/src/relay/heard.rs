@@ -64,6 +64,10 @@ impl Heard {
         }
     }
 
+    pub(super) fn len(&self) -> u32 {
+        self.entries.len()
+    }
+
     /// Notes that `receiver` gets a packet from `key`. False when there is no room to remember it.
     #[inline]
     pub(super) fn note(
@@ -147,6 +151,14 @@ impl Heard {
             self.entries[list.gone_last].list_next = index;
         }
         list.gone_last = index;
+    }
+
+    /// The receiver's oldest departure, and the hash of its key.
+    pub(super) fn departure(&self, list: &HeardFrom) -> Option<(NodePublic, u64)> {
+        (list.gone_first != NONE).then(|| {
+            let entry = &self.entries[list.gone_first];
+            (entry.key, entry.hash)
+        })
     }
 
     /// The receiver's oldest departure, which is told now.

@@ -45,7 +45,7 @@ use std::collections::VecDeque;
 use towline_wire::Time;
 use towline_wire::frame::Restarting;
 
-pub use admin::ClientRow;
+pub use admin::{ClientRow, Usage};
 pub use buffers::{BufferId, Buffers, FRAME_BUF_BYTES_MIN, FrameBuf};
 pub use config::{ShardConfig, ShardId, UPLINKS_MAX, UplinkId};
 pub use effect::{CloseReason, ConnError, ConnId, ConnectError, Effect};

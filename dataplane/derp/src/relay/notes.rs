@@ -49,6 +49,10 @@ impl Notes {
         }
     }
 
+    pub(super) fn len(&self) -> u32 {
+        self.notes.len()
+    }
+
     /// Appends a notice; false when there is no room.
     pub(super) fn push(&mut self, list: &mut NoteList, note: Note) -> bool {
         let Some(index) = self.notes.insert((note, NONE)) else {

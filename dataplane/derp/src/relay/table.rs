@@ -65,6 +65,10 @@ impl Table {
         }
     }
 
+    pub(super) fn len(&self) -> u32 {
+        self.records.len()
+    }
+
     /// The record of a key.
     #[inline]
     pub(super) fn find(&self, key: &NodePublic, hash: u64) -> Option<u32> {

@@ -46,6 +46,30 @@ impl Flows {
         }
     }
 
+    pub(super) fn len(&self) -> u32 {
+        self.flows.len()
+    }
+
+    #[inline]
+    pub(super) fn find(
+        &self,
+        dst: u32,
+        kind: PacketKind,
+        src: &NodePublic,
+        src_hash: u64,
+    ) -> Option<u32> {
+        let mut at = self.buckets[bucket(src_hash, dst, kind)];
+        while at != NONE {
+            let flow = &self.flows[at];
+            if flow.src_hash == src_hash && flow.dst == dst && flow.kind == kind && flow.src == *src
+            {
+                return Some(at);
+            }
+            at = flow.bucket_next;
+        }
+        None
+    }
+
     /// The arrival's flow, and whether it is new (and empty).
     #[inline]
     pub(super) fn find_or_insert(
@@ -53,24 +77,22 @@ impl Flows {
         out: &mut Outgoing,
         arrival: &Arrival<'_>,
     ) -> Option<(u32, bool)> {
-        let bucket = bucket(arrival.src_hash, arrival.dst, arrival.kind);
-        let mut at = self.buckets[bucket];
-        while at != NONE {
-            let flow = &self.flows[at];
-            if flow.src_hash == arrival.src_hash
-                && flow.dst == arrival.dst
-                && flow.kind == arrival.kind
-                && flow.src == *arrival.src
-            {
-                return Some((at, false));
-            }
-            at = flow.bucket_next;
+        let Arrival {
+            dst,
+            kind,
+            src,
+            src_hash,
+            ..
+        } = *arrival;
+        if let Some(index) = self.find(dst, kind, src, src_hash) {
+            return Some((index, false));
         }
+        let bucket = bucket(src_hash, dst, kind);
         let index = self.flows.insert(Flow {
-            src: *arrival.src,
-            src_hash: arrival.src_hash,
-            dst: arrival.dst,
-            kind: arrival.kind,
+            src: *src,
+            src_hash,
+            dst,
+            kind,
             head: NONE,
             tail: NONE,
             bytes: 0,
@@ -80,7 +102,7 @@ impl Flows {
             bucket_next: self.buckets[bucket],
         })?;
         self.buckets[bucket] = index;
-        self.enter_ring(&mut out.classes[arrival.kind as usize], index);
+        self.enter_ring(&mut out.classes[kind as usize], index);
         Some((index, true))
     }
 

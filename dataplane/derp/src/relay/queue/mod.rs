@@ -265,10 +265,15 @@ impl Queues {
         u32::try_from(self.blocks.free_bytes() / SHARE_OF_FREE).unwrap_or(u32::MAX)
     }
 
-    /// Packets that wait.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> u32 {
-        self.packets.len()
+    /// Whether packets of a sender wait for a connection.
+    pub(super) fn holds_any(&self, dst: u32, src: &NodePublic, src_hash: u64) -> bool {
+        (PacketKind::ALL.into_iter())
+            .any(|kind| self.flows.find(dst, kind, src, src_hash).is_some())
+    }
+
+    /// Packets and flows.
+    pub(super) fn len(&self) -> (u32, u32) {
+        (self.packets.len(), self.flows.len())
     }
 
     /// Drops a packet on arrival.

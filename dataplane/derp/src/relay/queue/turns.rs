@@ -6,9 +6,9 @@ use super::{Outgoing, Packet, Place, Queues};
 use crate::relay::slab::NONE;
 use crate::relay::stats::{PacketKind, Stats};
 
-/// Bytes that a flow may send in its turn: a few full-size packets, so that turns are neither short
-/// nor long. A longer packet waits for several turns.
-const TURN_BYTES: u32 = 8 << 10;
+/// Bytes that a flow may send in its turn: a full-size packet, so that a sender of little waits for no
+/// more than one from each of the others. A longer packet waits for several turns.
+const TURN_BYTES: u32 = 2 << 10;
 
 /// Bytes of disco after which one waiting data packet is let through: disco goes first, but a flood of
 /// it must not shut data out.
