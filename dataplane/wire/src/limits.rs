@@ -68,6 +68,10 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 /// Body of a request, which no endpoint reads: it is skipped, or the connection closed past this.
 pub const HTTP_REQUEST_BODY_BYTES_MAX: usize = 4 << 10;
 
+/// Answers that wait to be sent; a client that asks on without reading is then cut off. Ours: a
+/// dozen pages.
+pub const HTTP_OUTPUT_BYTES_MAX: usize = 32 << 10;
+
 /// Reading a request, writing its answer, and waiting for the next one, each (derper's server).
 pub const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -87,6 +91,14 @@ pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sending ServerKey, and reading ClientInfo, each (derpserver.go).
 pub const DERP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes that a client may have sent beyond the request that its handshake waits for our answer to:
+/// packets right behind ClientInfo while admission is asked. Ours.
+pub const HANDSHAKE_WAITING_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes that one WebSocket frame may announce. Ours, and only sanity: a frame is a piece of a stream,
+/// nothing is allocated for it.
+pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = 16 << 20;
 
 /// A client's whole way from TCP to ServerInfo (derphttp_client.go).
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -151,9 +163,9 @@ const _: () = assert!(before(WRITE_TIMEOUT_DEFAULT, MESH_WRITE_TIMEOUT));
 
 // ---- Queues of one destination -----------------------------------------------------------------
 
-/// Queued packets are kept in blocks of this size: one full-sized WireGuard packet with its frame
-/// header and bookkeeping. Queues are charged in whole blocks, for that is what they keep alive.
-pub const QUEUE_BLOCK_BYTES: usize = 2 << 10;
+/// Packets that outlive the turn they came in are kept in chains of blocks of this size: small, so that
+/// a disco packet does not keep much more alive than itself. Queues are charged in whole blocks.
+pub const QUEUE_BLOCK_BYTES: usize = 512;
 
 /// Data that waits for one destination. Ours; derper holds 32 packets.
 pub const QUEUE_DATA_BYTES_MAX: usize = 512 << 10;
@@ -161,22 +173,109 @@ pub const QUEUE_DATA_BYTES_MAX: usize = 512 << 10;
 /// Disco that waits for one destination; it goes before data. Ours; derper holds 32 packets.
 pub const QUEUE_DISCO_BYTES_MAX: usize = 32 << 10;
 
-/// Pongs that wait for one client; surplus pings are ignored (derpserver.go).
-pub const QUEUE_PONGS_MAX: usize = 1;
+/// Data that waits for one relay of the mesh, which is a destination for many clients. Ours.
+pub const QUEUE_UPLINK_BYTES_MAX: usize = 4 << 20;
 
-/// Frames of our own making that wait for one client; who lets more wait is closed. Ours: the 40
-/// bytes of a PeerGone for each of 400 peers, while watchers are served from the table of peers.
-pub const QUEUE_CONTROL_BYTES_MAX: usize = 16 << 10;
+/// At this age packets are dropped at the head of a queue … Ours: a reader at 20 Mbit/s gets nothing
+/// that is older than 150 ms, the kernel's share included.
+pub const QUEUE_AGE_MAX: Duration = Duration::from_millis(100);
 
-const _: () = assert!(QUEUE_BLOCK_BYTES >= HEADER_LEN + KEY_LEN + 1500);
+/// … while the queue holds more than this: short queues are kept for readers that only stumble. Ours:
+/// a little more than derper holds.
+pub const QUEUE_AGED_BYTES_MIN: usize = 64 << 10;
+
+/// Blocks of all queues of one shard together, and of the frames that are being put together. Ours:
+/// 128 full queues.
+pub const QUEUE_POOL_BYTES_DEFAULT: usize = 64 << 20;
+
+/// One connection may fill this part of the free blocks. Ours: many that read slowly share what there
+/// is, and always leave room for others.
+pub const QUEUE_SHARE_OF_FREE: usize = 4;
+
+/// Packets that wait in receive buffers, beyond those that fill all blocks. Ours: what all buffers of
+/// a turn hold of the smallest packets.
+pub const QUEUE_UNSETTLED_MAX: usize = 16 << 10;
+
+/// Bytes that a sender's flow may send in its turn. Ours: one full-sized packet, so that a sender of
+/// little waits for no more than one from each of the others.
+pub const QUEUE_TURN_BYTES: usize = 2 << 10;
+
+/// Bytes of disco after which one waiting data packet is let through. Ours: disco goes first, but a
+/// flood of it must not shut data out.
+pub const QUEUE_DISCO_RUN_BYTES: usize = 16 << 10;
+
+/// Answers "not here" that wait for one client; it needs no more of them. Ours.
+pub const QUEUE_NOT_HERE_MAX: usize = 4;
+
+/// Changes of presence that are on their way from one shard to one watcher; the others stay in the
+/// shard's table until these are written. Ours: one TLS record of them.
+pub const WATCH_WINDOW: usize = 256;
+
 const _: () = assert!(
     QUEUE_DATA_BYTES_MAX >= 4 * PACKET_BYTES_MAX,
     "the largest packet of one sender leaves room for those of others"
 );
-const _: () = assert!(QUEUE_DISCO_BYTES_MAX >= 8 * QUEUE_BLOCK_BYTES);
+const _: () = assert!(
+    QUEUE_DISCO_BYTES_MAX >= 32 * QUEUE_BLOCK_BYTES,
+    "as many as derper"
+);
 const _: () = assert!(QUEUE_DISCO_BYTES_MAX < QUEUE_DATA_BYTES_MAX);
-const _: () = assert!(QUEUE_CONTROL_BYTES_MAX >= HEADER_LEN + CONTROL_BODY_BYTES_MAX);
-const _: () = assert!(disco::HEADER_LEN < QUEUE_BLOCK_BYTES);
+const _: () = assert!(QUEUE_AGED_BYTES_MIN >= 32 * 1500, "as many as derper");
+const _: () = assert!(QUEUE_AGED_BYTES_MIN < QUEUE_DATA_BYTES_MAX);
+const _: () = assert!(QUEUE_POOL_BYTES_DEFAULT >= QUEUE_SHARE_OF_FREE * QUEUE_UPLINK_BYTES_MAX);
+const _: () = assert!(QUEUE_TURN_BYTES >= HEADER_LEN + KEY_LEN + 1500);
+const _: () = assert!(
+    QUEUE_BLOCK_BYTES >= 2 * KEY_LEN + disco::HEADER_LEN,
+    "keys and the start of a packet lie in the first block of a frame"
+);
+
+// ---- Tables of one shard ------------------------------------------------------------------------
+
+/// Connections of one shard. Ours: memory for them is reserved, and touched as they come.
+pub const SHARD_CONNECTIONS_MAX: usize = 128 << 10;
+
+/// Keys that one shard owns and other relays of the mesh have.
+pub const SHARD_REMOTE_KEYS_MAX: usize = 128 << 10;
+
+/// Remembered pairs of a receiver and a key that it heard from. Ours: eight for each connection.
+pub const SHARD_HEARD_MAX: usize = 1 << 20;
+
+/// Keys that left and whose departure is still being told; who holds up more is not told any more.
+pub const SHARD_DEPARTURES_MAX: usize = 64 << 10;
+
+/// Short notices that wait for connections, all together.
+pub const SHARD_NOTICES_MAX: usize = 64 << 10;
+
+/// Mesh peers that watch one shard, of all shards.
+pub const SHARD_WATCHERS_MAX: usize = 1 << 10;
+
+/// Messages for other shards that must not be lost and wait for room; with more of them, mesh peers
+/// are not read from …
+pub const SHARD_OUTBOX_CROWDED: usize = 1 << 10;
+
+/// … and one that makes it so many all the same is closed. Ours: what one pause takes to work.
+pub const SHARD_OUTBOX_MAX: usize = 16 << 10;
+
+/// When a full mailbox of another shard is tried again, if nothing else happens before.
+pub const SHARD_OUTBOX_RETRY: Duration = Duration::from_millis(1);
+
+const _: () = assert!(SHARD_NOTICES_MAX >= 64 * WATCH_WINDOW);
+const _: () = assert!(SHARD_OUTBOX_MAX >= 4 * SHARD_OUTBOX_CROWDED);
+
+// ---- Connections of one key ----------------------------------------------------------------------
+
+/// Connections with one key; the one that said nothing for longest is closed for one more. Ours;
+/// derper keeps any number of them.
+pub const DUPLICATES_MAX: usize = 64;
+
+/// So many times the active one of them changes … Ours.
+pub const FIGHT_TURNS: u32 = 4;
+
+/// … within this time before they are told that they fight; without a change for as long, they do not.
+pub const FIGHT_SPAN: Duration = Duration::from_secs(60);
+
+/// A client that names its home within this time after it connected did not move (derpserver.go).
+pub const HOME_SETTLED: Duration = Duration::from_secs(5);
 
 // ---- Rates of one client -----------------------------------------------------------------------
 
@@ -197,6 +296,9 @@ const _: () = assert!(RATE_BURST_BYTES_MIN >= KEY_LEN + PACKET_BYTES_MAX);
 
 /// Mesh keys that are valid together: the old and the new one of a rotation.
 pub const MESH_KEYS_MAX: usize = 2;
+
+/// Other relays that one relay connects to. Ours: those that have a key are the bits of one word.
+pub const UPLINKS_MAX: usize = 64;
 
 /// Pause before a lost relay of the mesh is dialled again (mesh_client.go).
 pub const MESH_RETRY_INTERVAL: Duration = Duration::from_secs(5);

@@ -1,13 +1,11 @@
 //! Storage for packets that outlive the turn they came in: a slab of small fixed blocks, chained.
 //!
 //! One large allocation that is touched as it is used; blocks given back last are used first, so that
-//! the part in use stays small and warm. 512 bytes waste little for a disco packet, and a full-size
-//! packet takes three.
+//! the part in use stays small and warm.
+
+pub(super) use towline_wire::limits::QUEUE_BLOCK_BYTES as BLOCK_BYTES;
 
 use super::slab::NONE;
-
-/// Bytes of a block.
-pub(super) const BLOCK_BYTES: usize = 512;
 
 /// The blocks and who follows whom.
 #[derive(Debug)]

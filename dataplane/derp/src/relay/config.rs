@@ -4,7 +4,7 @@ use core::hash::Hasher;
 use core::time::Duration;
 
 use siphasher::sip::SipHasher13;
-use towline_wire::NodePublic;
+use towline_wire::{NodePublic, limits};
 
 use crate::connected::RateLimit;
 
@@ -16,9 +16,6 @@ pub struct ShardId(pub u16);
 /// members. The lower is preferred where several lead to the same client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UplinkId(pub u8);
-
-/// How many uplinks a relay may have; a key's forwarders are the bits of one `u64`.
-pub const UPLINKS_MAX: u8 = 64;
 
 /// The identity and the bounds of one shard. Memory is reserved for the bounds, and touched as used.
 #[derive(Clone)]
@@ -34,14 +31,16 @@ pub struct ShardConfig {
     pub server_key: NodePublic,
     /// Connections at most.
     pub connections_max: u32,
-    /// Keys at most: local clients, clients of other relays, and those whose departure is still told.
-    pub keys_max: u32,
+    /// Keys at most that other relays have and this one has not.
+    pub remote_keys_max: u32,
     /// Storage for packets that outlive the turn they came in, shared by all connections.
     pub pool_bytes: usize,
     /// What one connection may keep of `pool_bytes`, disco apart.
     pub queue_bytes_max: u32,
     /// What one connection may keep of `pool_bytes` in disco packets.
     pub disco_queue_bytes_max: u32,
+    /// What one uplink may keep of `pool_bytes`, disco apart.
+    pub uplink_queue_bytes_max: u32,
     /// From this age on, packets at the head of a queue are dropped ...
     pub queue_age_max: Duration,
     /// ... while the queue holds more than this.
@@ -68,15 +67,16 @@ impl ShardConfig {
             shards,
             hash_key,
             server_key,
-            connections_max: 1 << 17,
-            keys_max: 1 << 18,
-            pool_bytes: 64 << 20,
-            queue_bytes_max: 512 << 10,
-            disco_queue_bytes_max: 64 << 10,
-            queue_age_max: Duration::from_millis(100),
-            queue_bytes_aged: 64 << 10,
-            heard_max: 1 << 20,
-            departures_max: 1 << 16,
+            connections_max: limits::SHARD_CONNECTIONS_MAX as u32,
+            remote_keys_max: limits::SHARD_REMOTE_KEYS_MAX as u32,
+            pool_bytes: limits::QUEUE_POOL_BYTES_DEFAULT,
+            queue_bytes_max: limits::QUEUE_DATA_BYTES_MAX as u32,
+            disco_queue_bytes_max: limits::QUEUE_DISCO_BYTES_MAX as u32,
+            uplink_queue_bytes_max: limits::QUEUE_UPLINK_BYTES_MAX as u32,
+            queue_age_max: limits::QUEUE_AGE_MAX,
+            queue_bytes_aged: limits::QUEUE_AGED_BYTES_MIN as u32,
+            heard_max: limits::SHARD_HEARD_MAX as u32,
+            departures_max: limits::SHARD_DEPARTURES_MAX as u32,
             rate_limit: None,
         }
     }

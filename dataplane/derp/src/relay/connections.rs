@@ -3,10 +3,11 @@
 use core::net::{Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
-use towline_wire::limits::{CLIENT_READ_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_JITTER_MAX};
+use towline_wire::limits::{
+    CLIENT_READ_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_JITTER_MAX, UPLINKS_MAX,
+};
 use towline_wire::{NodePublic, Time};
 
-use super::config::UPLINKS_MAX;
 use super::conn::{Conn, Role, Traits};
 use super::mailbox::Mailbox;
 use super::message::Control;
@@ -69,7 +70,7 @@ impl Shard {
         now: Time,
         uplink: UplinkId,
     ) -> Result<ConnId, ConnectError> {
-        if uplink.0 >= UPLINKS_MAX || self.uplink_slot(uplink).is_some() {
+        if usize::from(uplink.0) >= UPLINKS_MAX || self.uplink_slot(uplink).is_some() {
             return Err(ConnectError::UplinkTaken);
         }
         if self.config.uplink_owner(uplink) != self.config.shard {

@@ -5,19 +5,12 @@
 //! one key, however, take the packets from each other without end: they are told (`Health`), once the
 //! turns have changed often enough, and again when it is over.
 
-use core::time::Duration;
-
 use towline_wire::Time;
+use towline_wire::limits::{DUPLICATES_MAX, FIGHT_SPAN, FIGHT_TURNS};
 
-use super::Shard;
 use super::conn::Health;
 use super::slab::NONE;
-
-/// So many changes of the active connection ...
-const FIGHT_TURNS: u32 = 4;
-
-/// ... within this time are a fight, which is over after the same time without one.
-const FIGHT_SPAN: Duration = Duration::from_secs(60);
+use super::{CloseReason, Shard};
 
 /// The connections of a key that has more than one.
 #[derive(Debug)]
@@ -67,6 +60,10 @@ impl Shard {
         if let Some(duplicates) = &mut record.duplicates {
             self.stats.dup_client_conns += 1;
             duplicates.conns.push(slot);
+            if duplicates.conns.len() > DUPLICATES_MAX {
+                let eldest = duplicates.conns[0];
+                self.close(eldest, CloseReason::TooManyDuplicates);
+            }
             return;
         }
         self.stats.dup_client_keys += 1;

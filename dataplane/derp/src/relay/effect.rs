@@ -41,6 +41,8 @@ pub enum CloseReason {
     Kicked,
     /// A mesh peer sent `ClosePeer` for its key.
     ClosedByMesh,
+    /// Its key has more connections than it may have, and this one said nothing for longest.
+    TooManyDuplicates,
     /// A watcher read so slowly that departures it was not told about would have to be forgotten.
     WatcherLags,
     /// More changes arrived from a mesh peer than the other shards take.

@@ -6,7 +6,7 @@
 
 use towline_wire::frame::{FrameType, HEADER_LEN, Header, PeerGone, PeerPresent};
 use towline_wire::limits::{
-    FRAME_BODY_BYTES_MAX, PACKET_BYTES_MAX, PING_BYTES_MAX, PING_BYTES_MIN,
+    FRAME_BODY_BYTES_MAX, HOME_SETTLED, PACKET_BYTES_MAX, PING_BYTES_MAX, PING_BYTES_MIN,
 };
 use towline_wire::{NodePublic, Time};
 
@@ -148,7 +148,10 @@ impl Shard {
     fn read_body(&mut self, now: Time, slot: u32, bytes: &[u8], mail: &mut impl Mailbox) -> usize {
         let reader = &mut self.conns[slot].reader;
         let n = bytes.len().min(reader.keep as usize);
-        if !self.queues.blocks.append(&mut reader.body, &bytes[..n]) {
+        // Frames that are never finished must not take all storage either.
+        if reader.body.len + n as u32 > self.queues.share()
+            || !self.queues.blocks.append(&mut reader.body, &bytes[..n])
+        {
             self.abandon_body(slot);
             return 0;
         }
@@ -351,15 +354,12 @@ impl Shard {
     }
 
     fn set_home(&mut self, now: Time, slot: u32, home: bool) {
-        /// A client that just connected says where its home is; it does not move.
-        const SETTLED: core::time::Duration = core::time::Duration::from_secs(5);
-
         let conn = &mut self.conns[slot];
         if conn.home == home {
             return;
         }
         conn.home = home;
-        let moved = u64::from(now - conn.connected_at > SETTLED);
+        let moved = u64::from(now - conn.connected_at > HOME_SETTLED);
         if home {
             self.stats.home_connections += 1;
             self.stats.home_moves_in += moved;

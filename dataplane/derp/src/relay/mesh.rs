@@ -5,13 +5,16 @@
 //! it go and when it has left the region.
 
 use towline_wire::frame::{PeerGone, PeerPresent};
+use towline_wire::limits::WATCH_WINDOW;
 use towline_wire::{NodePublic, Time};
 
 use super::mailbox::Mailbox;
 use super::message::Control;
-use super::presence::WATCH_CREDIT;
 use super::slab::NONE;
 use super::{CloseReason, Shard, ShardId, UplinkId};
+
+/// What a watcher takes before it asks for more.
+const WATCH_CREDIT: u32 = WATCH_WINDOW as u32;
 
 /// A watcher at this shard: what it has taken of each shard's changes since that shard was told.
 #[derive(Debug)]
@@ -174,7 +177,10 @@ impl Shard {
             }
             return;
         }
-        let Some(index) = self.table.find_or_insert(key, hash) else {
+        let known = self.table.find(key, hash);
+        let room = self.stats.clients_remote < u64::from(self.config.remote_keys_max);
+        let index = known.or_else(|| room.then(|| self.table.find_or_insert(key, hash)).flatten());
+        let Some(index) = index else {
             self.stats.notices_lost += 1;
             return;
         };

@@ -44,10 +44,11 @@ use std::collections::VecDeque;
 
 use towline_wire::Time;
 use towline_wire::frame::Restarting;
+use towline_wire::limits::{SHARD_NOTICES_MAX, UPLINKS_MAX};
 
 pub use admin::{ClientRow, Usage};
 pub use buffers::{BufferId, Buffers, FRAME_BUF_BYTES_MIN, FrameBuf};
-pub use config::{ShardConfig, ShardId, UPLINKS_MAX, UplinkId};
+pub use config::{ShardConfig, ShardId, UplinkId};
 pub use effect::{CloseReason, ConnError, ConnId, ConnectError, Effect};
 pub use mailbox::{Mailbox, MailboxFull, NoMailbox};
 pub use message::{
@@ -70,9 +71,6 @@ use random::Random;
 use route::Held;
 use slab::{NONE, Slab};
 use table::Table;
-
-/// Short notices that wait for connections, all together.
-const NOTES_MAX: u32 = 1 << 16;
 
 /// A shard.
 pub struct Shard {
@@ -111,20 +109,22 @@ impl Shard {
     pub fn new(config: ShardConfig, seed: [u8; 32]) -> Self {
         let bounds = Bounds {
             bytes_max: [config.disco_queue_bytes_max, config.queue_bytes_max],
+            uplink_bytes_max: config.uplink_queue_bytes_max,
             age_max_ns: config.queue_age_max.as_nanos() as u64,
             bytes_aged: config.queue_bytes_aged,
         };
+        let keys_max = config.connections_max + config.remote_keys_max + config.departures_max;
         Self {
             stats: Stats::default(),
             random: Random::new(seed),
             conns: Slab::new(config.connections_max),
-            table: Table::new(config.keys_max),
+            table: Table::new(keys_max),
             memo: Memo::new(),
             deadlines: Deadlines::new(config.connections_max),
             writable: VecDeque::with_capacity(1 << 10),
             effects: VecDeque::with_capacity(1 << 8),
             queues: Queues::new(config.pool_bytes, bounds),
-            notes: Notes::new(NOTES_MAX),
+            notes: Notes::new(SHARD_NOTICES_MAX as u32),
             heard: Heard::new(config.heard_max),
             restarting: Restarting {
                 reconnect_in_ms: 0,
@@ -133,7 +133,7 @@ impl Shard {
             scratch: Vec::with_capacity(FRAME_BUF_BYTES_MIN),
             changes: Changes::new(config.shard, config.shards, config.departures_max),
             watchers: Vec::new(),
-            uplinks: vec![NONE; usize::from(UPLINKS_MAX)],
+            uplinks: vec![NONE; UPLINKS_MAX],
             outbox: Outbox::new(config.shards),
             held_back: Vec::new(),
             config,

@@ -4,23 +4,14 @@
 //! Only what cannot be made again from the shard's state waits here: it is bounded by what mesh peers
 //! may say between a pause and its effect.
 
-use core::time::Duration;
 use std::collections::VecDeque;
 
 use towline_wire::Time;
+use towline_wire::limits::{SHARD_OUTBOX_CROWDED, SHARD_OUTBOX_MAX, SHARD_OUTBOX_RETRY};
 
 use super::ShardId;
 use super::mailbox::Mailbox;
 use super::message::{Control, Message};
-
-/// From so many waiting messages on, mesh peers are not read from.
-const CROWDED: usize = 1 << 10;
-
-/// A mesh peer that makes it so many all the same is closed.
-const OVERFULL: usize = 1 << 14;
-
-/// How long after a full mailbox it is tried again, if nothing happens before.
-const RETRY: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -77,7 +68,7 @@ impl Outbox {
 
     /// Something could not be sent: be called again.
     pub(super) fn retry_later(&mut self, now: Time) {
-        self.retry_at.get_or_insert(now + RETRY);
+        self.retry_at.get_or_insert(now + SHARD_OUTBOX_RETRY);
     }
 
     /// Something is to be sent that was found out where there was no mailbox at hand.
@@ -90,14 +81,14 @@ impl Outbox {
     }
 
     pub(super) const fn is_crowded(&self) -> bool {
-        self.count >= CROWDED
+        self.count >= SHARD_OUTBOX_CROWDED
     }
 
     pub(super) const fn is_relieved(&self) -> bool {
-        self.count < CROWDED / 2
+        self.count < SHARD_OUTBOX_CROWDED / 2
     }
 
     pub(super) const fn is_overfull(&self) -> bool {
-        self.count >= OVERFULL
+        self.count >= SHARD_OUTBOX_MAX
     }
 }

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use towline_wire::Time;
+use towline_wire::limits::SHARD_WATCHERS_MAX;
 
 use super::mailbox::Mailbox;
 use super::message::{Control, Message, Presence};
@@ -16,12 +17,6 @@ use super::notes::Note;
 use super::slab::NONE;
 use super::table::Table;
 use super::{CloseReason, ConnId, Shard, ShardId};
-
-/// How many changes may be on their way to one watcher from one shard.
-pub(super) const WATCH_CREDIT: u32 = 64;
-
-/// Watchers at most, all shards together.
-const WATCHERS_MAX: usize = 1 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
@@ -131,7 +126,7 @@ impl Changes {
             subscriber.credit += credit;
             return true;
         }
-        if self.subscribers.len() >= WATCHERS_MAX {
+        if self.subscribers.len() >= SHARD_WATCHERS_MAX {
             return false;
         }
         self.subscribers.push(Subscriber {

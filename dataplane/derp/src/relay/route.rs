@@ -5,6 +5,7 @@
 //! one, else nobody. What came from another relay goes no further than to a connection here.
 
 use towline_wire::key::KEY_LEN as WIRE_KEY_LEN;
+use towline_wire::limits::QUEUE_NOT_HERE_MAX;
 use towline_wire::{NodePublic, Time, disco};
 
 use super::blocks::Chain;
@@ -19,9 +20,6 @@ use super::stats::{DropReason, PacketKind};
 use super::{ConnId, Payload, Shard, ShardId, UplinkId};
 
 pub(super) const KEY_LEN: usize = WIRE_KEY_LEN;
-
-/// Notices of peers that are not here, waiting for one client; more of them are pointless.
-const NOT_HERE_WAITING_MAX: u32 = 4;
 
 /// A packet on its way, and where it lies.
 #[derive(Debug, Clone, Copy)]
@@ -353,7 +351,7 @@ impl Shard {
         if !conn.not_here_rate.allow(now) {
             return;
         }
-        if conn.notes.count >= NOT_HERE_WAITING_MAX || !self.note(to, Note::NotHere(key)) {
+        if conn.notes.count >= QUEUE_NOT_HERE_MAX as u32 || !self.note(to, Note::NotHere(key)) {
             self.stats.notices_lost += 1;
         }
     }

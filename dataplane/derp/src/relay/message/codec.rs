@@ -295,9 +295,10 @@ impl Fields<'_> {
     }
 }
 
-const CLOSE_REASONS: [CloseReason; 6] = [
+const CLOSE_REASONS: [CloseReason; 7] = [
     CloseReason::Kicked,
     CloseReason::ClosedByMesh,
+    CloseReason::TooManyDuplicates,
     CloseReason::WatcherLags,
     CloseReason::MeshBacklog,
     CloseReason::UplinkSilent,

@@ -12,6 +12,7 @@ mod flow;
 mod settle;
 mod turns;
 
+use towline_wire::limits::{QUEUE_SHARE_OF_FREE, QUEUE_UNSETTLED_MAX};
 use towline_wire::{NodePublic, Time};
 
 use super::blocks::{BLOCK_BYTES, Blocks, blocks_for};
@@ -25,6 +26,8 @@ use flow::{Flow, Flows};
 pub(super) struct Bounds {
     /// By kind.
     pub(super) bytes_max: [u32; 2],
+    /// In place of the others for data to another relay.
+    pub(super) uplink_bytes_max: u32,
     /// Packets older than this are dropped ...
     pub(super) age_max_ns: u64,
     /// ... while the queue holds more than this.
@@ -170,15 +173,10 @@ pub(super) struct Queues {
     bounds: Bounds,
 }
 
-/// Packets may wait in receive buffers beyond those that fill all blocks.
-const PACKETS_IN_BUFFERS_MAX: u32 = 16 << 10;
-
-const SHARE_OF_FREE: usize = 4;
-
 impl Queues {
     pub(super) fn new(pool_bytes: usize, bounds: Bounds) -> Self {
         let blocks = Blocks::new(pool_bytes);
-        let packets_max = blocks.count() + PACKETS_IN_BUFFERS_MAX;
+        let packets_max = blocks.count() + QUEUE_UNSETTLED_MAX as u32;
         Self {
             blocks,
             packets: Slab::new(packets_max),
@@ -199,10 +197,7 @@ impl Queues {
         stats: &mut Stats,
     ) -> Pushed {
         let kind = arrival.kind;
-        let mut bytes_max = self.bounds.bytes_max[kind as usize];
-        if let Place::Blocks { .. } = arrival.place {
-            bytes_max = bytes_max.min(self.share());
-        }
+        let bytes_max = self.bytes_max(arrival);
         let mut packet = Packet {
             next: NONE,
             flow: NONE,
@@ -259,10 +254,23 @@ impl Queues {
         }
     }
 
-    /// A connection may fill one part in `SHARE_OF_FREE` of the free blocks. So those that read slowly
-    /// share what there is, and leave room for one that only stumbles.
-    fn share(&self) -> u32 {
-        u32::try_from(self.blocks.free_bytes() / SHARE_OF_FREE).unwrap_or(u32::MAX)
+    #[inline]
+    fn bytes_max(&self, arrival: &Arrival<'_>) -> u32 {
+        let bytes_max = if arrival.key_bytes > 0 && arrival.kind == PacketKind::Other {
+            self.bounds.uplink_bytes_max
+        } else {
+            self.bounds.bytes_max[arrival.kind as usize]
+        };
+        match arrival.place {
+            Place::Blocks { .. } => bytes_max.min(self.share()),
+            _ => bytes_max,
+        }
+    }
+
+    /// What one connection may keep of the blocks: so those that read slowly share what there is, and
+    /// leave room for one that only stumbles.
+    pub(super) fn share(&self) -> u32 {
+        u32::try_from(self.blocks.free_bytes() / QUEUE_SHARE_OF_FREE).unwrap_or(u32::MAX)
     }
 
     /// Whether packets of a sender wait for a connection.

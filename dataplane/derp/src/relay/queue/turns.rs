@@ -1,18 +1,11 @@
 //! Whose packet is written next.
 
+use towline_wire::limits::{QUEUE_DISCO_RUN_BYTES, QUEUE_TURN_BYTES};
 use towline_wire::{NodePublic, Time};
 
 use super::{Outgoing, Packet, Place, Queues};
 use crate::relay::slab::NONE;
 use crate::relay::stats::{PacketKind, Stats};
-
-/// Bytes that a flow may send in its turn: a full-size packet, so that a sender of little waits for no
-/// more than one from each of the others. A longer packet waits for several turns.
-const TURN_BYTES: u32 = 2 << 10;
-
-/// Bytes of disco after which one waiting data packet is let through: disco goes first, but a flood of
-/// it must not shut data out.
-const DISCO_RUN_BYTES: u32 = 16 << 10;
 
 /// A frame header and a key are paid for too, or small packets would be cheap.
 const OVERHEAD_BYTES: u32 = 37;
@@ -103,7 +96,8 @@ impl Queues {
                 flow.deficit -= cost;
                 return Some(index);
             }
-            flow.deficit += TURN_BYTES;
+            // A packet that is longer waits for several turns.
+            flow.deficit += QUEUE_TURN_BYTES as u32;
             out.classes[kind as usize].head = flow.next;
         }
     }
@@ -115,7 +109,9 @@ impl Outgoing {
         let disco = self.classes[PacketKind::Disco as usize].head != NONE;
         let data = self.classes[PacketKind::Other as usize].head != NONE;
         match (disco, data) {
-            (true, true) if self.disco_run >= DISCO_RUN_BYTES => Some(PacketKind::Other),
+            (true, true) if self.disco_run >= QUEUE_DISCO_RUN_BYTES as u32 => {
+                Some(PacketKind::Other)
+            }
             (true, _) => Some(PacketKind::Disco),
             (false, true) => Some(PacketKind::Other),
             (false, false) => None,
