@@ -34,6 +34,11 @@ impl Incoming {
         self.received.extend_from_slice(bytes);
     }
 
+    /// Bytes of memory behind it.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.received.capacity() + self.frame.capacity()
+    }
+
     /// What is not consumed.
     pub(super) fn rest(&self) -> &[u8] {
         &self.received[self.at..]

@@ -7,6 +7,8 @@
 use core::fmt;
 use core::ops::Range;
 
+use towline_wire::limits::WEBSOCKET_FRAME_BYTES_MAX;
+
 use super::control::{Control, ControlFrame};
 use super::header::{
     CLIENT_HEADER_LEN_MAX, FrameHeader, OPCODE_BINARY, OPCODE_CLOSE, OPCODE_CONTINUATION,
@@ -14,10 +16,6 @@ use super::header::{
 };
 use super::mask::{Mask, MaskKeys};
 use super::{CloseCode, WebSocketError};
-
-/// A frame may announce at most this many bytes. Nothing is allocated for it; the bound only
-/// keeps lengths sane. Largest honest case: a client that writes many DERP frames at once.
-const PAYLOAD_LEN_MAX: u64 = 16 << 20;
 
 /// What the next received bytes mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +162,12 @@ impl Codec {
         }
     }
 
+    /// Whether `poll_output` has something.
+    #[must_use]
+    pub const fn has_output(&self) -> bool {
+        self.outgoing.is_some()
+    }
+
     /// The pong or close frame to send, if any: before the next data frame.
     pub fn poll_output(&mut self) -> Option<ControlFrame> {
         let control = self.outgoing.take()?;
@@ -192,7 +196,7 @@ impl Codec {
             };
             return Ok(None);
         }
-        let received = Received::parse(&header, PAYLOAD_LEN_MAX)?;
+        let received = Received::parse(&header, WEBSOCKET_FRAME_BYTES_MAX)?;
         let mask = match (&self.role, received.mask) {
             (Role::Server, Some(mask)) => mask,
             (Role::Client(_), None) => Mask::NONE,

@@ -11,9 +11,10 @@
 mod options;
 mod request;
 
+use towline_wire::NodePublic;
 use towline_wire::frame::{self, FrameType, Header};
 use towline_wire::info::{ClientInfo, ServerInfo};
-use towline_wire::{NodePublic, limits};
+use towline_wire::limits::{self, HANDSHAKE_WAITING_BYTES_MAX};
 
 use super::incoming::Incoming;
 use super::{HandshakeError, LocalFault, Malformation, Misbehaviour};
@@ -116,8 +117,15 @@ impl ClientHandshake {
     /// # Errors
     /// The handshake has failed and is over; see [`HandshakeError`].
     pub fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(), HandshakeError> {
-        if let State::Over = self.state {
-            return Err(LocalFault::FedAfterReady.into());
+        match self.state {
+            State::Over => return Err(LocalFault::FedAfterReady.into()),
+            State::Ready(_)
+                if self.incoming.rest().len() + bytes.len() > HANDSHAKE_WAITING_BYTES_MAX =>
+            {
+                self.state = State::Over;
+                return Err(LocalFault::FedWhileWaiting.into());
+            }
+            _ => {}
         }
         self.incoming.push(bytes);
         // Whatever fails leaves `Over` behind.

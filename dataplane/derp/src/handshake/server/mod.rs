@@ -15,122 +15,24 @@
 
 mod admission;
 mod config;
+mod greeting;
 mod pages;
+mod step;
 
-use core::net::SocketAddr;
 use std::sync::Arc;
 
-use towline_wire::{NodePublic, frame, limits};
+use towline_wire::limits::HANDSHAKE_WAITING_BYTES_MAX;
 
-use self::admission::{AwaitClientInfo, BoxOpened};
+use self::admission::{Admitted, AwaitClientInfo, BoxOpened};
 use self::pages::AwaitPage;
 use super::incoming::Incoming;
-use super::{HandshakeError, LocalFault};
-use crate::connected::{Connected, RateLimit};
-use crate::http::{Opening, PageRequest, Response, UpgradeRequest};
+use super::{HandshakeError, LocalFault, Refusal};
+use crate::http::Response;
 use crate::sealed::NONCE_LEN;
-use crate::websocket::Codec;
 
 pub use super::DenyReason;
 pub use config::Config;
-
-/// Bytes that may pile up while the handshake waits for its caller: what a client sends right
-/// behind its client info, and what its caller had already read.
-const WAITING_BYTES_MAX: usize = 64 << 10;
-
-/// What the driver knows of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnInfo {
-    /// The client's address, from the socket or a trusted PROXY header.
-    pub peer: SocketAddr,
-    /// The address it connected to.
-    pub local: SocketAddr,
-    /// Whether the bytes are inside TLS of ours.
-    pub tls: bool,
-    /// Whether this is the plain HTTP port beside a TLS one.
-    pub plain_http_port: bool,
-    /// Whether the client may see metrics and debug pages.
-    pub debug_allowed: bool,
-}
-
-/// What the handshake waits for.
-#[derive(Debug)]
-pub enum Step {
-    /// Bytes from the client.
-    NeedInput,
-    /// A verdict on this client.
-    Admit(AdmitRequest),
-    /// This page.
-    Page(PageRequest),
-    /// Nothing: the connection is the caller's. Given once.
-    Ready(Box<Ready>),
-    /// Nothing: the connection is to be closed once the output is sent.
-    CloseAfterOutput,
-}
-
-/// A client whose key is proven and that asks to be let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdmitRequest {
-    /// Its key.
-    pub key: NodePublic,
-    /// Its address.
-    pub addr: SocketAddr,
-    /// It presented the mesh key; derper lets such clients in unasked.
-    pub mesh: bool,
-    /// It says that it is a prober.
-    pub prober: bool,
-}
-
-/// The answer to an [`AdmitRequest`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Let it in.
-    Allow {
-        /// A limit for this key instead of the relay's default.
-        limits: Option<RateLimit>,
-    },
-    /// Close the connection. Clients are not told why, as in derper.
-    Deny(DenyReason),
-}
-
-/// A connection that has become DERP.
-#[derive(Debug)]
-pub struct Ready {
-    /// Who it is.
-    pub client: Connected,
-    /// The frame that must be the first thing written from here on.
-    pub server_info_frame: Vec<u8>,
-    /// The WebSocket around the stream, if it is one; for `server_info_frame` too.
-    pub websocket: Option<Codec>,
-    /// What was received past the client info, as it came: inside the WebSocket if there is one.
-    pub leftover: Vec<u8>,
-    /// How the connection was opened, for counting.
-    pub opening: OpeningKind,
-}
-
-/// How a connection became DERP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpeningKind {
-    /// By an upgrade that was answered with `101`.
-    Raw,
-    /// By an upgrade without an answer.
-    FastStart,
-    /// Inside a WebSocket.
-    WebSocket,
-}
-
-/// Which deadline applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Between requests, or in one.
-    Http,
-    /// Upgraded, the client info is due.
-    ClientInfo,
-    /// Admission is being asked.
-    Admission,
-    /// Handed over, or to be closed.
-    Over,
-}
+pub use step::{AdmitRequest, ConnInfo, OpeningKind, Ready, Stage, Step, Verdict};
 
 /// One handshake, from the first plaintext byte of a connection.
 pub struct ServerHandshake {
@@ -148,7 +50,7 @@ enum State {
     SkipBody { left: u64 },
     AwaitClientInfo(AwaitClientInfo),
     AwaitVerdict(Box<BoxOpened>),
-    Ready(Box<Ready>),
+    Admitted(Box<Admitted>),
     HandedOver,
     Closing,
 }
@@ -182,8 +84,8 @@ impl ServerHandshake {
         match self.state {
             State::Closing => return Ok(()),
             State::HandedOver => return Err(LocalFault::FedAfterReady.into()),
-            State::AwaitPage(_) | State::AwaitVerdict(_) | State::Ready(_)
-                if self.incoming.rest().len() + bytes.len() > WAITING_BYTES_MAX =>
+            State::AwaitPage(_) | State::AwaitVerdict(_) | State::Admitted(_)
+                if self.incoming.rest().len() + bytes.len() > HANDSHAKE_WAITING_BYTES_MAX =>
             {
                 self.state = State::Closing;
                 return Err(LocalFault::FedWhileWaiting.into());
@@ -209,10 +111,7 @@ impl ServerHandshake {
             State::AwaitPage(page) => Step::Page(page.request.clone()),
             State::AwaitVerdict(client) => Step::Admit(client.request(&self.conn)),
             State::Closing | State::HandedOver => Step::CloseAfterOutput,
-            State::Ready(_) => match core::mem::replace(&mut self.state, State::HandedOver) {
-                State::Ready(ready) => Step::Ready(ready),
-                _ => Step::CloseAfterOutput,
-            },
+            State::Admitted(_) => self.hand_over(),
         }
     }
 
@@ -223,22 +122,35 @@ impl ServerHandshake {
             State::AwaitHead | State::AwaitPage(_) | State::SkipBody { .. } => Stage::Http,
             State::AwaitClientInfo(_) => Stage::ClientInfo,
             State::AwaitVerdict(_) => Stage::Admission,
-            State::Ready(_) | State::HandedOver | State::Closing => Stage::Over,
+            State::Admitted(_) | State::HandedOver | State::Closing => Stage::Over,
         }
     }
 
+    /// Bytes of memory that the handshake holds for what it received and has yet to send.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.incoming.held_bytes() + self.output.capacity()
+    }
+
     /// Answers [`Step::Admit`]; without effect in any other step.
-    pub fn handle_verdict(&mut self, verdict: Verdict) {
-        self.state = match (core::mem::replace(&mut self.state, State::Closing), verdict) {
-            (State::AwaitVerdict(client), Verdict::Allow { limits }) => {
-                let incoming = core::mem::take(&mut self.incoming);
-                let admitted = client.admit(limits);
-                let ready = admitted.into_ready(&self.config, &self.conn, &self.nonce, incoming);
-                State::Ready(Box::new(ready))
+    ///
+    /// # Errors
+    /// The denial, so that it is counted where all failures are.
+    pub fn handle_verdict(&mut self, verdict: Verdict) -> Result<(), HandshakeError> {
+        let client = match core::mem::replace(&mut self.state, State::Closing) {
+            State::AwaitVerdict(client) => client,
+            other => {
+                self.state = other;
+                return Ok(());
             }
-            (State::AwaitVerdict(_), Verdict::Deny(_)) => State::Closing,
-            (other, _) => other,
         };
+        match verdict {
+            Verdict::Deny(reason) => Err(Refusal::Denied(reason).into()),
+            Verdict::Allow { limits } => {
+                self.state = State::Admitted(Box::new(client.admit(limits)));
+                Ok(())
+            }
+        }
     }
 
     /// Answers [`Step::Page`]; without effect in any other step.
@@ -256,6 +168,18 @@ impl ServerHandshake {
                 self.state = other;
                 Ok(())
             }
+        }
+    }
+
+    /// Only now is it known what came behind the client info.
+    fn hand_over(&mut self) -> Step {
+        match core::mem::replace(&mut self.state, State::HandedOver) {
+            State::Admitted(admitted) => {
+                let incoming = core::mem::take(&mut self.incoming);
+                let ready = admitted.into_ready(&self.config, &self.conn, &self.nonce, incoming);
+                Step::Ready(Box::new(ready))
+            }
+            _ => Step::CloseAfterOutput,
         }
     }
 
@@ -285,51 +209,6 @@ impl ServerHandshake {
         match left - skipped as u64 {
             0 => Progress::Made(State::AwaitHead),
             left => Progress::Waits(State::SkipBody { left }),
-        }
-    }
-
-    /// Speaks first: the answer to the upgrade, if one is wanted, and the server key.
-    fn open(&mut self, request: UpgradeRequest) -> AwaitClientInfo {
-        let mut server_key = Vec::new();
-        frame::ServerKey {
-            key: self.config.server_public(),
-        }
-        .write(&mut server_key);
-        let opening = match request.opening {
-            Opening::FastStart => OpeningKind::FastStart,
-            Opening::Raw => {
-                let answer = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\n\
-                     Upgrade: DERP\r\n\
-                     Connection: Upgrade\r\n\
-                     Derp-Version: {}\r\n\
-                     Derp-Public-Key: {}\r\n\r\n",
-                    limits::PROTOCOL_VERSION,
-                    self.config.server_public().to_hex(),
-                );
-                self.output.extend_from_slice(answer.as_bytes());
-                OpeningKind::Raw
-            }
-            Opening::WebSocket { accept } => {
-                let answer = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\n\
-                     Upgrade: websocket\r\n\
-                     Connection: Upgrade\r\n\
-                     Sec-WebSocket-Accept: {accept}\r\n\
-                     Sec-WebSocket-Protocol: derp\r\n\r\n",
-                );
-                self.output.extend_from_slice(answer.as_bytes());
-                let mut codec = Codec::server();
-                self.output
-                    .extend_from_slice(codec.header_for(server_key.len()).as_bytes());
-                self.incoming.start_websocket(codec);
-                OpeningKind::WebSocket
-            }
-        };
-        self.output.extend_from_slice(&server_key);
-        AwaitClientInfo {
-            opening,
-            not_ideal: request.not_ideal,
         }
     }
 

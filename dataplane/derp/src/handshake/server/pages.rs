@@ -9,10 +9,6 @@ use crate::http::{
     Version,
 };
 
-/// Answers that may wait to be sent. A client that sends request after request without reading is
-/// cut off instead of being served into memory.
-const OUTPUT_BYTES_MAX: usize = 32 << 10;
-
 /// The relay is making a page.
 pub(super) struct AwaitPage {
     pub(super) request: PageRequest,
@@ -49,7 +45,7 @@ impl Exchange {
         let keep_alive = head.keeps_alive()
             && body_len <= limits::HTTP_REQUEST_BODY_BYTES_MAX as u64
             && head.field("expect").is_none()
-            && output_len <= OUTPUT_BYTES_MAX;
+            && output_len <= limits::HTTP_OUTPUT_BYTES_MAX;
         Ok(Self {
             framing: framing(head, keep_alive),
             body_len,
@@ -101,7 +97,7 @@ impl ServerHandshake {
         let state = match route {
             Route::Upgrade(request) => {
                 self.incoming.consume(len);
-                return Ok(Some(State::AwaitClientInfo(self.open(request))));
+                return Ok(Some(State::AwaitClientInfo(self.greet(request))));
             }
             Route::BadUpgrade(bad, answer) => {
                 let exchange = Exchange {
