@@ -96,8 +96,8 @@ say "${kinds[*]}${quick:+, quick}${TOWLINE_SHARDS:+, $TOWLINE_SHARDS shards}; lo
 for kind in "${kinds[@]}"; do
     go_tests "$kind" stock -p 4 ./conformance ./probe ./faults ./rust
     TS_DEBUG_DERP_WS_CLIENT=1 go_tests "$kind" websocket -tags ts_debug_websockets -run '^TestDerphttpOverWebSocket$' ./conformance
-    # What Coder's client does not see differently is left to the run with the newest client.
-    go_tests "$kind" coder -modfile=coder.mod -tags coder -short ./conformance
+    # What the client library has no part in is left to the run with the newest one.
+    go_tests "$kind" coder -modfile=coder.mod -tags coder ./conformance
     nodes "$kind"
 done
 say "$((SECONDS - start)) s in all"

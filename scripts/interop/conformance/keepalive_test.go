@@ -1,3 +1,5 @@
+//go:build !coder
+
 // Idle connections are kept alive: Tailscale's clients give up after two silent minutes.
 
 package conformance

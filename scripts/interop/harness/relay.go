@@ -186,12 +186,7 @@ func (r *Relay) run(t testing.TB, dir string, command, env []string) {
 func (r *Relay) awaitStart(t testing.TB) {
 	t.Helper()
 	deadline := time.Now().Add(startTimeout)
-	for {
-		conn, err := net.DialTimeout("tcp", r.Addr(), time.Second)
-		if err == nil {
-			conn.Close()
-			return
-		}
+	for !r.listens() {
 		select {
 		case <-r.exited:
 			t.Fatalf("%s ended at its start: %v (its log follows)", r.Kind, r.process.ProcessState)
@@ -201,6 +196,32 @@ func (r *Relay) awaitStart(t testing.TB) {
 			t.Fatalf("%s does not accept connections on %s after %v", r.Kind, r.Addr(), startTimeout)
 		}
 	}
+}
+
+// listens says whether all ports of the relay are open.
+func (r *Relay) listens() bool {
+	for _, port := range []int{r.Port, r.HTTPPort} {
+		if port == 0 {
+			continue
+		}
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(r.Host, fmt.Sprint(port)), time.Second)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+	}
+	return r.STUNPort == 0 || udpPortIsOpen(r.STUNPort)
+}
+
+// udpPortIsOpen looks into the kernel's table, since asking the relay would count as a request.
+func udpPortIsOpen(port int) bool {
+	for _, table := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+		text, err := os.ReadFile(table)
+		if err == nil && strings.Contains(string(text), fmt.Sprintf(":%04X ", port)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Addr is the address of the relay's main port.
