@@ -60,6 +60,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         derp,
         "Serve DERP; false keeps only the other pages of a server that is being retired"
     ),
+];
+
+pub(super) const OPERATION: &[Setting] = &[
     Setting {
         reloads: true,
         ..setting!(

@@ -59,8 +59,8 @@ const UNITS: [(&str, f64); 8] = [
     ("h", 3600e9),
 ];
 
-/// `time.ParseDuration` without negative durations, which no setting can mean.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration as Go writes it (`1m30s`), not negative: no setting can mean that.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = |hint: &str| format!("{text:?} is not a duration: {hint}");
     let rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {

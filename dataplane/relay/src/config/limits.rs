@@ -14,7 +14,8 @@ pub struct LimitsConfig {
     pub accept_per_second: f64,
     /// Burst of new connections (`-accept-connection-burst`).
     pub accept_burst: u64,
-    /// Connections that may be in their handshake at once, from accept to admission.
+    /// Connections that may be in their handshake at once, from accept to admission; more
+    /// are closed.
     pub half_open_max: u32,
     /// Connections open at once; `None`: as many as file descriptors allow.
     pub connections_max: Option<u32>,
@@ -123,7 +124,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.half_open_max",
         "COUNT",
         limits.half_open_max,
-        "Connections in their handshake at once"
+        "Connections in their handshake at once; more are closed"
     ),
     setting!(
         Limits,

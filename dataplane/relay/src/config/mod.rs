@@ -1,8 +1,8 @@
 //! What the operator asked for: every setting of the relay, typed and checked.
 //!
 //! Sources, later ones winning: defaults, the TOML file, the environment, the command line. The
-//! result is plain data without a secret in it (only the paths of the files that hold one). Called by the command line once at start, and by the relay again on
-//! SIGHUP.
+//! result is plain data without a secret in it (only the paths of the files that hold one).
+//! Called by the command line once at start, and by the relay again on SIGHUP.
 
 mod admission;
 mod environment;
@@ -31,6 +31,7 @@ use std::sync::Arc;
 pub use admission::AdmissionConfig;
 pub use environment::Environment;
 pub use general::{AdminConfig, DrainConfig};
+pub use go::parse_duration;
 pub use io::{DriverChoice, IoConfig, ShardsConfig};
 pub use limits::{ClientRate, LimitsConfig, TcpConfig};
 pub use listen::{ListenAddress, ListenConfig, StunConfig};
@@ -120,6 +121,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         mesh::SETTINGS,
         limits::SETTINGS,
         web::SETTINGS,
+        general::OPERATION,
         log::SETTINGS,
         io::SETTINGS,
     ]
