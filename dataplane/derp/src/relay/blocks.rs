@@ -168,3 +168,46 @@ impl<'a> Iterator for ChainPieces<'a> {
         Some(&self.blocks.bytes[at..at + n as usize])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(blocks: &Blocks, chain: &Chain, offset: u32) -> Vec<u8> {
+        let pieces = blocks.pieces(chain.head, offset, chain.len - offset);
+        pieces.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn a_chain_holds_what_was_appended_wherever_it_was_cut() {
+        let mut blocks = Blocks::new(64 * BLOCK_BYTES);
+        let text: Vec<u8> = (0..5000).map(|i| (i % 251) as u8).collect();
+        for step in [1, 7, 511, 512, 513, 1024, 5000] {
+            let mut chain = Chain::EMPTY;
+            for part in text.chunks(step) {
+                assert!(blocks.append(&mut chain, part));
+            }
+            for offset in [0, 32, 511, 512, 1300, 5000] {
+                assert_eq!(bytes(&blocks, &chain, offset), &text[offset as usize..]);
+            }
+            blocks.release(chain.head);
+            assert_eq!(blocks.free_bytes(), 64 * BLOCK_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_chain_that_finds_no_room_stays_as_it_is() {
+        let mut blocks = Blocks::new(3 * BLOCK_BYTES);
+        let mut chain = Chain::EMPTY;
+        assert!(blocks.append(&mut chain, &[1; 600]));
+        assert!(!blocks.append(&mut chain, &[2; 1000]));
+        assert_eq!(bytes(&blocks, &chain, 0), [1; 600]);
+        assert!(blocks.append(&mut chain, &[3; 3 * BLOCK_BYTES - 600]));
+        assert!(!blocks.append(&mut chain, &[4]));
+        assert_eq!(chain.len as usize, 3 * BLOCK_BYTES);
+        assert_eq!(blocks.free_bytes(), 0);
+        blocks.release(chain.head);
+        let mut whole = Chain::EMPTY;
+        assert!(blocks.append(&mut whole, &[5; 3 * BLOCK_BYTES]));
+    }
+}

@@ -15,7 +15,7 @@ use super::notes::Note;
 use super::rate::ReceiveRate;
 use super::slab::NONE;
 use super::{CloseReason, ConnError, ConnId, ConnectError, Effect, Shard, ShardId, UplinkId};
-use crate::connected::{Connected, RateLimit};
+use crate::connected::Connected;
 
 impl Shard {
     pub(super) fn connect(
@@ -240,73 +240,6 @@ impl Shard {
         }
     }
 
-    /// Sets the limit of one connection.
-    pub(super) fn limit_conn(&mut self, slot: u32, limit: Option<RateLimit>) {
-        let conn = &mut self.conns[slot];
-        if conn.traits.mesh {
-            return;
-        }
-        conn.rate = limit.and_then(ReceiveRate::new).map(Box::new);
-        if conn.paused.rate_until.take().is_some() {
-            self.resume_if_free(slot);
-        }
-    }
-
-    /// Pays for bytes that came in.
-    #[inline]
-    pub(super) fn spend_rate(&mut self, now: Time, slot: u32, bytes: usize) {
-        let conn = &mut self.conns[slot];
-        let Some(rate) = &mut conn.rate else {
-            return;
-        };
-        if let Some(until) = rate.spend(now, bytes) {
-            let was_paused = conn.paused.any();
-            self.stats.rate_limit_waited += u64::from(conn.paused.rate_until.is_none());
-            conn.paused.rate_until = Some(until);
-            let silent_since = conn.last_write;
-            self.paused(slot, was_paused);
-            self.schedule(slot, silent_since);
-        }
-    }
-
-    /// Does not read from a mesh peer while other shards do not take what it says.
-    pub(super) fn hold_back(&mut self, slot: u32) {
-        let conn = &mut self.conns[slot];
-        let was_paused = conn.paused.any();
-        if !conn.paused.mesh {
-            conn.paused.mesh = true;
-            self.held_back.push(conn.id(slot));
-            self.paused(slot, was_paused);
-        }
-    }
-
-    pub(super) fn release_held_back(&mut self) {
-        if self.held_back.is_empty() || !self.outbox.is_relieved() {
-            return;
-        }
-        for conn in core::mem::take(&mut self.held_back) {
-            if let Ok(slot) = self.slot(conn) {
-                self.conns[slot].paused.mesh = false;
-                self.resume_if_free(slot);
-            }
-        }
-    }
-
-    fn paused(&mut self, slot: u32, was_paused: bool) {
-        if !was_paused {
-            let conn = self.conns[slot].id(slot);
-            self.effects.push_back(Effect::PauseReads { conn });
-        }
-    }
-
-    fn resume_if_free(&mut self, slot: u32) {
-        let conn = &self.conns[slot];
-        if !conn.paused.any() {
-            let conn = conn.id(slot);
-            self.effects.push_back(Effect::ResumeReads { conn });
-        }
-    }
-
     /// What a connection's deadline was set for.
     pub(super) fn deadline_due(&mut self, now: Time, slot: u32) {
         let conn = &mut self.conns[slot];
@@ -327,7 +260,8 @@ impl Shard {
                 self.end_fight(now, record);
             }
             Role::Uplink(_) => {
-                if now >= conn.last_read + CLIENT_READ_TIMEOUT {
+                // While it is held back, nothing can be read.
+                if now >= conn.last_read + CLIENT_READ_TIMEOUT && !conn.paused.any() {
                     return self.close(slot, CloseReason::UplinkSilent);
                 }
                 self.schedule(slot, now);
@@ -337,10 +271,10 @@ impl Shard {
     }
 
     /// Sets the deadline of a connection that was last written to at `silent_since`.
-    fn schedule(&mut self, slot: u32, silent_since: Time) {
+    pub(super) fn schedule(&mut self, slot: u32, silent_since: Time) {
         let conn = &self.conns[slot];
         let next = match conn.role {
-            Role::Uplink(_) => conn.last_read + CLIENT_READ_TIMEOUT,
+            Role::Uplink(_) => conn.last_read.max(silent_since) + CLIENT_READ_TIMEOUT,
             _ => silent_since + Duration::from_millis(conn.keep_alive_ms.into()),
         };
         let next = conn.paused.rate_until.map_or(next, |until| until.min(next));

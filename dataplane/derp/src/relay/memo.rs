@@ -49,6 +49,20 @@ impl Memo {
         (entry.hash, entry.record)
     }
 
+    /// Where the record of a key was, whose hash is known.
+    #[inline]
+    pub(super) fn hint(&mut self, key: &NodePublic, hash: u64) -> u32 {
+        let entry = &mut self.entries[place(key)];
+        if entry.key != *key || entry.hash == 0 {
+            *entry = Entry {
+                key: *key,
+                hash,
+                record: NONE,
+            };
+        }
+        entry.record
+    }
+
     /// Remembers where the record of a key is.
     #[inline]
     pub(super) fn note(&mut self, key: &NodePublic, record: u32) {

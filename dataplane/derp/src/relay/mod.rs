@@ -19,6 +19,7 @@ mod config;
 mod conn;
 mod connections;
 mod deadline;
+mod dispatch;
 mod duplicates;
 mod effect;
 mod frames_in;
@@ -30,6 +31,7 @@ mod mesh;
 mod message;
 mod notes;
 mod outbox;
+mod pauses;
 mod payload;
 mod presence;
 mod queue;
@@ -113,7 +115,8 @@ impl Shard {
             age_max_ns: config.queue_age_max.as_nanos() as u64,
             bytes_aged: config.queue_bytes_aged,
         };
-        let keys_max = config.connections_max + config.remote_keys_max + config.departures_max;
+        // One departure more, while it is decided who is not told about it.
+        let keys_max = config.connections_max + config.remote_keys_max + config.departures_max + 1;
         Self {
             stats: Stats::default(),
             random: Random::new(seed),

@@ -146,7 +146,7 @@ impl Shard {
         mail: &mut impl Mailbox,
     ) {
         let kind = kind_of(payload.pieces().next().unwrap_or_default());
-        let (_, hint) = self.memo.look_up(&self.config, &route.dst);
+        let hint = self.memo.hint(&route.dst, route.dst_hash);
         self.deliver(now, from, route, hint, kind, Held::Mail(payload), mail);
     }
 

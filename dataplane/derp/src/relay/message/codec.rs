@@ -318,3 +318,132 @@ fn close_reason(code: u8) -> Result<CloseReason, NotAMessage> {
         .copied()
         .ok_or(NotAMessage)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::relay::blocks::{Blocks, Chain};
+
+    const KEY: NodePublic = NodePublic([0xab; 32]);
+    const CONN: ConnId = ConnId {
+        slot: 0x0102_0304,
+        generation: 0xf0f1_f2f3,
+    };
+
+    fn controls() -> Vec<Control> {
+        let key = KEY;
+        let uplink = UplinkId(63);
+        let watcher = CONN;
+        let here = |addr: &str| Some((addr.parse().unwrap(), PresentFlags(12)));
+        let mut controls = vec![
+            Control::NotHere { to: CONN, key },
+            Control::Gone { key },
+            Control::Watch {
+                watcher,
+                restart: true,
+                credit: 77,
+            },
+            Control::Unwatch { watcher },
+            Control::ClosePeer { key },
+            Control::Forwarder {
+                uplink,
+                key,
+                present: false,
+            },
+            Control::UplinkDown { uplink },
+        ];
+        controls.extend(CLOSE_REASONS.map(|reason| Control::Close { conn: CONN, reason }));
+        let changes = [None, here("192.0.2.1:443"), here("[2001:db8::1]:1")];
+        controls.extend(changes.map(|here| Control::Presence {
+            watcher,
+            change: Presence { key, here },
+        }));
+        controls
+    }
+
+    fn encoded(message: &Message<'_>) -> Vec<u8> {
+        let mut record = vec![0; message.encoded_len()];
+        assert_eq!(message.encode(&mut record), Some(record.len()));
+        let mut short = vec![0; record.len() - 1];
+        assert_eq!(message.encode(&mut short), None);
+        record
+    }
+
+    fn packet(payload: Payload<'_>) -> Message<'_> {
+        let route = Route {
+            from: CONN,
+            forwarded: true,
+            src: KEY,
+            src_hash: 1 << 60,
+            dst: NodePublic([0xcd; 32]),
+            dst_hash: 1 << 50,
+        };
+        Message::Packet { route, payload }
+    }
+
+    #[test]
+    fn messages_without_a_packet_are_read_as_they_were_written() {
+        for control in controls() {
+            let record = encoded(&Message::Control(control));
+            match Message::decode(&record) {
+                Ok(Message::Control(read)) => assert_eq!(read, control),
+                other => panic!("{other:?}"),
+            }
+            for len in 0..record.len() {
+                assert!(
+                    Message::decode(&record[..len]).is_err(),
+                    "{control:?} cut at {len}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn packets_are_carried_in_one_piece_or_in_several() {
+        let bytes: Vec<u8> = (0..3000).map(|i| (i % 251) as u8).collect();
+        let mut blocks = Blocks::new(1 << 14);
+        let mut chain = Chain::EMPTY;
+        assert!(blocks.append(&mut chain, &bytes));
+        let pieces = blocks.pieces(chain.head, 32, chain.len - 32);
+        let chained = Payload::chained(bytes.len() - 32, pieces);
+        let record = encoded(&packet(chained));
+        assert!(record == encoded(&packet(Payload::from(&bytes[32..]))));
+        let Ok(Message::Packet { route, payload }) = Message::decode(&record) else {
+            panic!("a packet");
+        };
+        assert_eq!(Some(route), packet_route(&packet(payload)));
+        assert!(payload.pieces().eq([&bytes[32..]]));
+
+        let forward = Message::Forward {
+            uplink: UplinkId(3),
+            src: KEY,
+            src_hash: 5,
+            dst: route.dst,
+            payload,
+        };
+        let record = encoded(&forward);
+        assert!(matches!(
+            Message::decode(&record),
+            Ok(Message::Forward { uplink: UplinkId(3), src: KEY, src_hash: 5, payload, .. })
+                if payload.len() == 2968
+        ));
+    }
+
+    fn packet_route(message: &Message<'_>) -> Option<Route> {
+        match message {
+            Message::Packet { route, .. } => Some(*route),
+            _ => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_is_read_out_of_its_bounds(record in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(message) = Message::decode(&record) {
+                prop_assert!(message.encoded_len() <= record.len() + MESSAGE_HEAD_BYTES_MAX);
+            }
+        }
+    }
+}
