@@ -27,7 +27,7 @@ pub struct DriverConfig {
     pub sockets_max: u32,
     /// Receive buffers: a power of two, at most 32,768 (the kernel's limit of a buffer ring).
     pub recv_buffers: u16,
-    /// Bytes of one receive buffer.
+    /// Bytes of one receive buffer. Where receives share buffers, some of these are joined.
     pub recv_buffer_bytes: u32,
     /// Send buffers, so the most sends between two calls of `wait`.
     pub send_buffers: u16,
@@ -83,8 +83,8 @@ impl DriverConfig {
         {
             return Some("there must be send buffers, and a buffer has at least 1024 bytes");
         }
-        if self.recv_buffer_bytes > 1 << 30 || self.send_buffer_bytes > 1 << 30 {
-            return Some("a buffer has at most 1 GiB");
+        if self.recv_buffer_bytes > 1 << 28 || self.send_buffer_bytes > 1 << 28 {
+            return Some("a buffer has at most 256 MiB");
         }
         if self.sockets_max == 0 || self.recv_burst == 0 {
             return Some("sockets_max and recv_burst must not be 0");

@@ -54,7 +54,7 @@ pub(crate) struct Epoll {
 impl Epoll {
     pub(crate) fn open(config: &DriverConfig) -> Result<Self, DriverError> {
         let mmap = |error| DriverError::os("mmap", error);
-        let recv = RecvPool::new(config.recv_buffers, config.recv_buffer_bytes).map_err(mmap)?;
+        let recv = RecvPool::for_sharing(config, true).map_err(mmap)?;
         let send = SendPool::new(config.send_buffers, config.send_buffer_bytes).map_err(mmap)?;
         let poller =
             Poller::new(EVENTS_MAX).map_err(|error| DriverError::os("epoll_create1", error))?;
@@ -64,8 +64,8 @@ impl Epoll {
             .map_err(|error| DriverError::os("epoll_ctl", error))?;
         Ok(Self {
             poller,
+            free: (0..recv.count()).rev().collect(),
             recv,
-            free: (0..config.recv_buffers).rev().collect(),
             filling: None,
             send,
             sockets: Slab::new(config.sockets_max),

@@ -30,24 +30,26 @@ enum Way {
 }
 
 impl Provider {
-    /// Registers a buffer ring, the best that the kernel and the features allow, and provides every buffer.
-    pub(crate) fn open(ring: &mut Ring, pool: &RecvPool) -> Result<Self, DriverError> {
+    /// Registers the best that the kernel and the features allow, for at most `buffers_max`.
+    pub(crate) fn open(ring: &mut Ring, buffers_max: u16) -> Result<Self, DriverError> {
         let way = if ring.features().contains(Features::BUFFER_RING) {
-            open_ring(ring, pool.count())?
+            open_ring(ring, buffers_max)?
         } else {
             Way::Submissions
         };
         if matches!(way, Way::Submissions) {
             ring.drop_feature(Features::BUFFER_RING);
         }
-        let mut provider = Self { way, provided: 0 };
+        Ok(Self { way, provided: 0 })
+    }
+
+    /// Every buffer of a new pool goes to the kernel.
+    pub(crate) fn provide_all(&mut self, ring: &mut Ring, pool: &RecvPool) -> io::Result<()> {
         for buffer in 0..pool.count() {
-            provider
-                .provide(ring, pool, buffer)
-                .map_err(|error| DriverError::os("io_uring_enter", error))?;
+            self.provide(ring, pool, buffer)?;
         }
-        provider.publish();
-        Ok(provider)
+        self.publish();
+        Ok(())
     }
 
     pub(crate) fn provided(&self) -> u16 {

@@ -4,6 +4,7 @@
 //! kernel writes into our memory. Epoll's twin of this file is `epoll`.
 
 mod buffers;
+mod restrict;
 mod ring;
 mod socket;
 mod user_data;
@@ -57,9 +58,13 @@ impl Uring {
     pub(crate) fn open(config: &DriverConfig) -> Result<Self, DriverError> {
         let mut ring = Ring::open(config.sq_entries, config.cq_entries, config.features)?;
         let mmap = |error| DriverError::os("mmap", error);
-        let recv = RecvPool::new(config.recv_buffers, config.recv_buffer_bytes).map_err(mmap)?;
+        let mut provider = Provider::open(&mut ring, config.recv_buffers)?;
+        let shared = ring.features().contains(Features::INCREMENTAL);
+        let recv = RecvPool::for_sharing(config, shared).map_err(mmap)?;
         let send = SendPool::new(config.send_buffers, config.send_buffer_bytes).map_err(mmap)?;
-        let provider = Provider::open(&mut ring, &recv)?;
+        provider
+            .provide_all(&mut ring, &recv)
+            .map_err(|error| DriverError::os("io_uring_enter", error))?;
         Ok(Self {
             ring,
             recv,
@@ -491,6 +496,13 @@ impl Uring {
         }
         Ok(true)
     }
+}
+
+/// The features that work here, or why there is no ring.
+pub(crate) fn probe() -> Result<Features, DriverError> {
+    let mut ring = Ring::open(8, 16, Features::all())?;
+    let _provider = Provider::open(&mut ring, 8)?;
+    Ok(ring.features())
 }
 
 /// The socket that the owner means, unless it has closed that already.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use io_uring::register::Probe;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
+use super::restrict::restrict;
 use crate::error::HostFacts;
 use crate::{DriverError, Features};
 
@@ -15,8 +16,8 @@ const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 const ENTER_REGISTERED_RING: u32 = 1 << 4;
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
-const REGISTER_RING_FDS: u32 = 20;
-const UNREGISTER_RING_FDS: u32 = 21;
+pub(crate) const REGISTER_RING_FDS: u32 = 20;
+pub(crate) const UNREGISTER_RING_FDS: u32 = 21;
 
 pub(crate) struct Ring {
     ring: IoUring,
@@ -43,6 +44,8 @@ impl Ring {
         };
         ring.check_base(&host)?;
         ring.probe_features(wanted)?;
+        ring.enable(wanted)
+            .map_err(|error| DriverError::os("io_uring_register", error))?;
         if wanted.contains(Features::REGISTERED_RING) {
             ring.register_self();
         }
@@ -180,6 +183,14 @@ impl Ring {
         Ok(())
     }
 
+    /// A ring is set up disabled, so that restrictions hold before it can do anything.
+    fn enable(&mut self, wanted: Features) -> io::Result<()> {
+        if wanted.contains(Features::RESTRICTIONS) && restrict(&self.ring).is_ok() {
+            self.features = self.features.with(Features::RESTRICTIONS);
+        }
+        self.ring.submitter().register_enable_rings()
+    }
+
     fn register_self(&mut self) {
         let mut update = RingFdUpdate {
             offset: u32::MAX,
@@ -226,7 +237,7 @@ fn set_up(
     let mut refused = newest_first.iter();
     loop {
         let mut builder = IoUring::builder();
-        builder.setup_cqsize(cq).setup_clamp();
+        builder.setup_cqsize(cq).setup_clamp().setup_r_disabled();
         if flags.contains(Features::NO_SQARRAY) {
             builder.setup_no_sqarray();
         }
@@ -310,4 +321,31 @@ fn sys_register_ring(fd: i32, op: u32, update: &mut RingFdUpdate) -> io::Result<
 /// A descriptor as requests take it.
 pub(crate) fn fd(socket: &impl AsRawFd) -> types::Fd {
     types::Fd(socket.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restricted_ring_refuses_what_the_driver_never_does() {
+        let mut ring = Ring::open(8, 8, Features::all()).unwrap();
+        assert!(ring.features().contains(Features::RESTRICTIONS));
+        let open = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), c"/etc/passwd".as_ptr()).build();
+        // SAFETY: the path lives for ever.
+        unsafe { ring.push(&open) }.unwrap();
+        ring.enter(1, Some(Duration::from_secs(5))).unwrap();
+        ring.harvest();
+        assert_eq!(ring.harvested(0).unwrap().result(), -libc::EACCES);
+    }
+
+    #[test]
+    fn a_masked_ring_has_no_more_than_was_asked_for() {
+        let asked = Features::COOP_TASKRUN.with(Features::MULTISHOT_RECV);
+        assert_eq!(Ring::open(8, 8, asked).unwrap().features(), asked);
+        assert_eq!(
+            Ring::open(8, 8, Features::none()).unwrap().features(),
+            Features::none()
+        );
+    }
 }

@@ -1,6 +1,11 @@
 //! What the tests of the drivers share: the table of drivers, pairs of sockets, and an echo service.
 
-#![expect(dead_code, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "each test file uses a part of this"
+)]
 
 pub(crate) mod echo;
 
@@ -134,8 +139,4 @@ pub(crate) fn check(stream: u64, from: u64, bytes: &[u8]) {
             "byte {place} of stream {stream}"
         );
     }
-}
-
-pub(crate) fn open_fds() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
