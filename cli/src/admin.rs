@@ -29,8 +29,8 @@ impl Relay {
     /// Connects to it.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
         let path = match &self.admin_socket {
-            Some(path) => path.clone(),
-            None => found(Environment::of_process().admin_socket()),
+            Some(path) if !path.as_os_str().is_empty() => path.clone(),
+            _ => found(Environment::of_process().admin_socket()),
         };
         Ok(Client::connect(&path)?)
     }

@@ -9,15 +9,14 @@ use towline_relay::config::{LogConfig, LogFormat};
 
 use crate::failure::Failure;
 
-/// Sends log lines to stderr. `RUST_LOG` decides on the level unless `level_given`.
-pub(crate) fn start(config: &LogConfig, level_given: bool) -> Result<(), Failure> {
-    let filter = filter(config, level_given, std::env::var("RUST_LOG").ok())?;
+/// Sends log lines that pass `filter` to stderr.
+pub(crate) fn start(format: LogFormat, filter: EnvFilter) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     // The journal stamps each line itself.
     let stamped = std::env::var_os("JOURNAL_STREAM").is_none();
-    match (config.format, stamped) {
+    match (format, stamped) {
         (LogFormat::Text, true) => lines.with_target(false).init(),
         (LogFormat::Text, false) => lines
             .with_target(false)
@@ -26,7 +25,14 @@ pub(crate) fn start(config: &LogConfig, level_given: bool) -> Result<(), Failure
             .init(),
         (LogFormat::Json, _) => lines.json().flatten_event(true).init(),
     }
-    Ok(())
+}
+
+/// The filter of this process: `RUST_LOG` decides unless `level_given`.
+pub(crate) fn filter_of_process(
+    config: &LogConfig,
+    level_given: bool,
+) -> Result<EnvFilter, Failure> {
+    filter(config, level_given, std::env::var("RUST_LOG").ok())
 }
 
 fn filter(

@@ -153,11 +153,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn serve(matches: &ArgMatches) -> Result<(), Failure> {
     let loaded = sources(matches, Environment::of_process()).load()?;
+    let level_given = loaded.origins.of("log-level").is_some();
+    let filter = logging::filter_of_process(&loaded.config.log, level_given)?;
     if matches.get_flag(CHECK) {
         return check(&loaded);
     }
-    let level_given = loaded.origins.of("log-level").is_some();
-    logging::start(&loaded.config.log, level_given)?;
+    logging::start(loaded.config.log.format, filter);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -107,7 +107,7 @@ async fn serve_one<H: AdminHandler>(
     handler: &H,
 ) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
-    if peer != 0 && peer != own_user {
+    if !may_ask(peer, own_user) {
         let refusal = refusal(
             RefusalKind::NotAllowed,
             format!("user {peer} may not administer this relay; ask as user {own_user} or root"),
@@ -127,6 +127,11 @@ async fn serve_one<H: AdminHandler>(
         };
         write_reply(&mut stream, &reply).await?;
     }
+}
+
+/// Root may, and the user that the relay runs as.
+fn may_ask(peer: u32, own_user: u32) -> bool {
+    peer == 0 || peer == own_user
 }
 
 fn parse_call(line: &[u8]) -> Result<Request, Refusal> {

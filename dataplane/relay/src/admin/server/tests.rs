@@ -149,6 +149,12 @@ fn every_request_is_answered_over_one_connection() {
 }
 
 #[test]
+fn only_root_and_the_relays_own_user_may_ask() {
+    assert!(may_ask(0, 990) && may_ask(990, 990) && may_ask(0, 0));
+    assert!(!may_ask(1000, 990) && !may_ask(1000, 0));
+}
+
+#[test]
 fn clients_come_in_pages() {
     with_relay(|path| {
         let mut client = Client::connect(path).unwrap();
