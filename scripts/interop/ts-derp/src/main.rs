@@ -3,6 +3,8 @@
 //! `RELAY_ADDR`. Ends with an error at the first thing that goes wrong, such as a frame that this client
 //! does not know: it takes nothing but packets, keepalives, pings and peer-gone.
 
+#![forbid(unsafe_code)]
+
 use std::{net::SocketAddrV4, time::Duration};
 
 use anyhow::{Context, ensure};
