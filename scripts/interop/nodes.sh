@@ -73,7 +73,7 @@ in_ns() {
 background() {
     local name=$1 namespace=$2
     shift 2
-    ip netns exec "$tag-$namespace" env HOME="$work" XDG_RUNTIME_DIR="$work" TMPDIR="$work" "$@" >>"$work/$name.log" 2>&1 &
+    ip netns exec "$tag-$namespace" env HOME="$work" RUNTIME_DIRECTORY="$work" TMPDIR="$work" "$@" >>"$work/$name.log" 2>&1 &
     pids[$name]=$!
 }
 

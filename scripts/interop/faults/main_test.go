@@ -101,6 +101,12 @@ func exchange(from, to *harness.Client, text string) error {
 // wantUndisturbed ends the talk and expects that it went on well, no round trip longer than this.
 func (s *bystanders) wantUndisturbed(t *testing.T, longest time.Duration) {
 	t.Helper()
+	const roundTripsMin = 20
+	harness.Poll(harness.ReplyTimeout, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.count >= roundTripsMin || s.err != nil
+	})
 	close(s.stop)
 	s.done.Wait()
 	if s.err != nil {
@@ -109,7 +115,7 @@ func (s *bystanders) wantUndisturbed(t *testing.T, longest time.Duration) {
 	if s.worst > longest {
 		t.Errorf("a round trip of the bystanders took %v", s.worst)
 	}
-	if s.count < 10 {
+	if s.count < roundTripsMin {
 		t.Errorf("the bystanders talked only %d times", s.count)
 	}
 	t.Logf("bystanders: %d round trips, the longest %v", s.count, s.worst)

@@ -161,7 +161,7 @@ func (r *Relay) run(t testing.TB, dir string, command, env []string) {
 	r.process.Stdout, r.process.Stderr = log, log
 	// Nothing of the user's own configuration reaches the relay, and nothing of it is left behind.
 	r.process.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "TMPDIR=" + dir,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "RUNTIME_DIRECTORY=" + dir, "TMPDIR=" + dir,
 		"SSL_CERT_FILE=" + authority.file, "SSL_CERT_DIR=" + filepath.Dir(authority.file),
 	}, env...)
 	started := make(chan error)
