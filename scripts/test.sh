@@ -13,23 +13,25 @@ script_name="test"
 source "$(dirname "$0")/lib.sh"
 cd "$repo_dir"
 
-# Packages whose tests run again with other system call drivers.
-io_packages=(--package towline-io --package towline-relay --package towline-load --package towline)
+# Packages whose tests start a relay. Those of towline-io try every driver by themselves.
+relay_packages=(--package towline-relay --package towline-load --package towline)
 
 # name | needs root | what it does
 stages="
-setup        | yes | Debian packages, toolchains and the relays and clients that we test against
-scripts      | no  | shellcheck over the shell scripts, and the unit files under docs/
-fmt          | no  | the format of the Rust sources
-layers       | no  | who may use whom, no IO in the protocol crates, unsafe only where it may be
-clippy       | no  | all lints, all targets, warnings denied
-doc          | no  | the API documentation builds without a warning
-build        | no  | the release binary
-unit         | no  | cargo test over the workspace, with the best io driver of this kernel
-plain-uring  | no  | the tests that do IO again, io_uring without its newer operations
-epoll        | no  | the tests that do IO again, on the epoll driver
-fuzz         | no  | each fuzz target over its corpus, and a bounded time beyond
-interop      | yes | Tailscale's clients, probe and daemon, and derper, against our relay
+setup          | yes | Debian packages, toolchains and the relays and clients that we test against
+scripts        | no  | shellcheck over the shell scripts, and the unit files under docs/
+fmt            | no  | the format of the Rust sources
+layers         | no  | who may use whom, no IO in the protocol crates, unsafe only where it may be
+clippy         | no  | all lints, all targets, warnings denied
+doc            | no  | the API documentation builds without a warning
+build          | no  | the release binary
+unit           | no  | cargo test over the workspace, with the best io driver of this kernel
+plain-uring    | no  | the tests that start a relay again, io_uring without its newer operations
+epoll          | no  | the same on the epoll driver
+fuzz           | no  | each fuzz target over its corpus, and a bounded time beyond
+interop        | yes | Tailscale's clients, probe and daemon, and derper, against our relay
+interop-shards | yes | the same with four shards
+interop-epoll  | yes | the same on the epoll driver, without what waits for long timeouts
 "
 
 rows() { sed -n 's/ *| */|/gp' <<<"$stages"; }
@@ -50,20 +52,28 @@ stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings;
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
 stage_build() { cargo build --locked --release --package towline; }
 stage_unit() { cargo test --locked --workspace; }
-stage_plain-uring() { TOWLINE_IO_FEATURES=none cargo test --locked "${io_packages[@]}"; }
-stage_epoll() { TOWLINE_IO=epoll cargo test --locked "${io_packages[@]}"; }
 stage_fuzz() { fuzz/run.sh; }
 
-stage_interop() {
-    ((EUID == 0)) || { warn "interop makes network namespaces and so needs root"; return 1; }
-    scripts/interop/run.sh
+# Settings of the relay, as any operator could give them; the tests pass them on.
+stage_plain-uring() {
+    TOWLINE_RELAY_IO=uring TOWLINE_RELAY_IO_FEATURES=none cargo test --locked "${relay_packages[@]}"
+}
+stage_epoll() { TOWLINE_RELAY_IO=epoll cargo test --locked "${relay_packages[@]}"; }
+
+stage_interop() { interop all; }
+stage_interop-shards() { interop towline --shards 4; }
+stage_interop-epoll() { TOWLINE_RELAY_IO=epoll interop towline --quick; }
+
+interop() {
+    ((EUID == 0)) || die "interop makes network namespaces and so needs root"
+    scripts/interop/run.sh "$@"
 }
 
 list() {
     local name root what
     while IFS='|' read -r name root what; do
         [[ $root == yes ]] && what="$what (needs root)"
-        printf '%-12s %s\n' "$name" "$what"
+        printf '%-14s %s\n' "$name" "$what"
     done < <(rows)
 }
 
