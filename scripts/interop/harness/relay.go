@@ -265,6 +265,19 @@ func (r *Relay) Kill() {
 	<-r.exited
 }
 
+// WantEnd expects that the relay ends by itself.
+func (r *Relay) WantEnd(t testing.TB) {
+	t.Helper()
+	select {
+	case <-r.exited:
+		r.mu.Lock()
+		r.stopped = true
+		r.mu.Unlock()
+	case <-time.After(ReplyTimeout):
+		t.Fatalf("%s is still there", r.Kind)
+	}
+}
+
 func (r *Relay) endOfTest(t testing.TB) {
 	select {
 	case <-r.exited:
