@@ -39,6 +39,7 @@ done
 export TOWLINE_SHARDS=${TOWLINE_SHARDS:-} INTEROP_QUICK=$quick
 logs=${INTEROP_LOGS:-$repo_dir/target/interop}
 mkdir -p "$logs"
+variant=${TOWLINE_SHARDS:+${TOWLINE_SHARDS}-shards}${TOWLINE_RELAY_IO:-} # keeps the logs of several runs apart
 start=$SECONDS passed=0 failed=0
 
 # The peers, and our own helpers, built once for all that follows.
@@ -64,7 +65,7 @@ prepare() {
 
 # go_tests KIND LABEL ARGS... runs Go tests; prints one line for each, and everything when one fails.
 go_tests() {
-    local kind=$1 label=$2 log=$logs/$1-$2.log began=$SECONDS status=0 ok bad
+    local kind=$1 label=$2 log=$logs/$1${variant:+-$variant}-$2.log began=$SECONDS status=0 ok bad
     shift 2
     # Tests mostly wait, so many run at once whatever the number of cores.
     RELAY_UNDER_TEST=$kind go test -count=1 -v -timeout 240s -parallel 8 ${quick:+-short} "$@" >"$log" 2>&1 || status=$?

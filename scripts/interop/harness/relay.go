@@ -159,11 +159,17 @@ func (r *Relay) run(t testing.TB, dir string, command, env []string) {
 	r.process = exec.Command(command[0], command[1:]...)
 	r.process.Dir = dir
 	r.process.Stdout, r.process.Stderr = log, log
-	// Nothing of the user's own configuration reaches the relay, and nothing of it is left behind.
+	// Nothing of the user's own configuration reaches the relay, and nothing of it is left behind; only
+	// settings of ours that the run itself varies, such as the io driver, pass.
 	r.process.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "RUNTIME_DIRECTORY=" + dir, "TMPDIR=" + dir,
 		"SSL_CERT_FILE=" + authority.file, "SSL_CERT_DIR=" + filepath.Dir(authority.file),
 	}, env...)
+	for _, setting := range os.Environ() {
+		if strings.HasPrefix(setting, "TOWLINE_RELAY_") {
+			r.process.Env = append(r.process.Env, setting)
+		}
+	}
 	started := make(chan error)
 	go func() {
 		// The relay dies with the thread that started it, that is with the test process, even when
