@@ -6,8 +6,9 @@ use crate::{RecvBuf, SendBuf};
 
 /// One thing that happened. `token` is the number given to [`crate::Driver::add`].
 ///
-/// For each socket: `Received` in stream order, then at most one `Ended`; a `Sent` for each send; `Closed` last of all.
-/// After [`crate::Driver::close`] was called only the `Sent` of an earlier send and `Closed` follow.
+/// For each socket: `Received` in stream order, then at most one `Ended`; a `Sent` for each send;
+/// `Closed` last of all. After [`crate::Driver::close`] was called only the `Sent` of an earlier
+/// send and `Closed` follow.
 #[derive(Debug)]
 pub enum Completion {
     /// Bytes arrived; never empty. The buffer must come back through [`crate::Driver::recycle`].
@@ -17,15 +18,17 @@ pub enum Completion {
         /// Where the bytes lie.
         buf: RecvBuf,
     },
-    /// The peer will send no more (`None`), or the receiving side failed. The socket still waits for its `close`.
+    /// The peer will send no more (`None`), or the receiving side failed. The socket still waits
+    /// for its `close`.
     Ended {
         /// Of the socket.
         token: u64,
         /// The failure, if it was one: a reset, a `TCP_USER_TIMEOUT`.
         error: Option<io::Error>,
     },
-    /// A send is over: how many bytes the kernel took, at times fewer than offered. `WouldBlock` when it took none
-    /// because the socket is full: ask for `Writable`. The buffer is the caller's again.
+    /// A send is over: how many bytes the kernel took, at times fewer than offered. `WouldBlock`
+    /// when it took none because the socket is full: ask for `Writable`. The buffer is the caller's
+    /// again.
     Sent {
         /// Of the socket.
         token: u64,
@@ -34,7 +37,8 @@ pub enum Completion {
         /// To be sent from again, or recycled.
         buf: SendBuf,
     },
-    /// Room for a send, after [`crate::Driver::notify_writable`]; also when the connection failed (the send tells).
+    /// Room for a send, after [`crate::Driver::notify_writable`]; also when the connection failed
+    /// (the send tells).
     Writable {
         /// Of the socket.
         token: u64,

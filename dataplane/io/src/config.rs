@@ -20,7 +20,8 @@ impl core::fmt::Display for DriverKind {
     }
 }
 
-/// Sizes of one driver, that is of one thread. Buffer memory is reserved at start and touched only when used.
+/// Sizes of one driver, that is of one thread. Buffer memory is reserved at start and touched only
+/// when used.
 #[derive(Debug, Clone)]
 pub struct DriverConfig {
     /// Most sockets at a time; `add` refuses more.
@@ -37,8 +38,8 @@ pub struct DriverConfig {
     pub sq_entries: u32,
     /// Entries of the completion ring: a power of two, at least `sq_entries`.
     pub cq_entries: u32,
-    /// The io_uring features that may be used; what the kernel lacks is left out silently and can be read from
-    /// [`crate::Driver::features`].
+    /// The io_uring features that may be used; what the kernel lacks is left out silently and can
+    /// be read from [`crate::Driver::features`].
     pub features: Features,
     /// epoll only: receives of one socket in one turn, before the next socket has its go.
     pub recv_burst: u32,

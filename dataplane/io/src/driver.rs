@@ -14,10 +14,17 @@ use crate::{
 
 /// Moves bytes between stream sockets and buffers. Belongs to the thread that opened it.
 ///
-/// The owner's loop: [`wait`](Self::wait), handle each [`Completion`], write and send, give received buffers back, wait
-/// again. Nothing here blocks but `wait`, nothing allocates once its lists have grown to the load, and no call fails for
-/// the sake of one socket: failures of a socket come as its completions. After `close` an id is dead: a call with it is
-/// counted and ignored, and a buffer sent with it is free again.
+/// The owner's loop: [`wait`](Self::wait), handle each [`Completion`], write and send, give
+/// received buffers back, wait again. Nothing here blocks but `wait`, nothing allocates once its
+/// lists have grown to the load, and no call fails for the sake of one socket: failures of a socket
+/// come as its completions. After `close` an id is dead: a call with it is counted and ignored, and
+/// a buffer sent with it is free again.
+///
+/// ```compile_fail,E0277
+/// fn to_another_thread(driver: towline_io::Driver) {
+///     std::thread::spawn(move || drop(driver));
+/// }
+/// ```
 pub struct Driver {
     inner: Inner,
 }
@@ -86,8 +93,8 @@ impl Driver {
         each!(&self.inner, driver => driver.waker())
     }
 
-    /// Takes over a connected stream socket and starts to receive. `token` comes with each of its completions. The
-    /// socket's own blocking mode does not matter.
+    /// Takes over a connected stream socket and starts to receive. `token` comes with each of its
+    /// completions. The socket's own blocking mode does not matter.
     ///
     /// # Errors
     /// `QuotaExceeded` at `sockets_max`, or what the kernel says; the socket is closed then.
@@ -95,8 +102,8 @@ impl Driver {
         each!(&mut self.inner, driver => driver.add(socket, token))
     }
 
-    /// Stops receiving. Bytes that were received already may still come, and so may an end that was seen already;
-    /// later ones are not seen until [`resume_recv`](Self::resume_recv).
+    /// Stops receiving. Bytes that were received already may still come, and so may an end that was
+    /// seen already; later ones are not seen until [`resume_recv`](Self::resume_recv).
     pub fn pause_recv(&mut self, id: SocketId) {
         each!(&mut self.inner, driver => driver.pause_recv(id));
     }
@@ -106,7 +113,8 @@ impl Driver {
         each!(&mut self.inner, driver => driver.resume_recv(id));
     }
 
-    /// A free send buffer. `None` when all are with callers or in flight: after the next `wait` there are some.
+    /// A free send buffer. `None` when all are with callers or in flight: after the next `wait`
+    /// there are some.
     #[must_use]
     pub fn send_buffer(&mut self) -> Option<SendBuf> {
         self.pools().1.take()
@@ -117,7 +125,8 @@ impl Driver {
         self.pools().1.bytes_mut(buf)
     }
 
-    /// The whole of a send buffer together with a view of received bytes, to copy from these into that.
+    /// The whole of a send buffer together with a view of received bytes, to copy from these into
+    /// that.
     pub fn send_bytes_and_received(&mut self, buf: &SendBuf) -> (&mut [u8], Received<'_>) {
         let (recv, send) = self.pools();
         (send.bytes_mut(buf), recv.view())
@@ -128,8 +137,8 @@ impl Driver {
         self.pools().1.recycle(buf);
     }
 
-    /// Sends the first `len` bytes of a buffer. At most one send of a socket may be under way until its `Sent`
-    /// (a second one is answered with `InvalidInput`).
+    /// Sends the first `len` bytes of a buffer. At most one send of a socket may be under way until
+    /// its `Sent` (a second one is answered with `InvalidInput`).
     ///
     /// # Panics
     /// When `len` is more than a send buffer has.
@@ -145,7 +154,8 @@ impl Driver {
         each!(&mut self.inner, driver => driver.send(id, buf, start, len));
     }
 
-    /// Asks for one `Writable`, as soon as there is room for a send. Asking again before it came changes nothing.
+    /// Asks for one `Writable`, as soon as there is room for a send. Asking again before it came
+    /// changes nothing.
     pub fn notify_writable(&mut self, id: SocketId) {
         each!(&mut self.inner, driver => driver.notify_writable(id));
     }
@@ -156,8 +166,9 @@ impl Driver {
         each!(&mut self.inner, driver => driver.close(id));
     }
 
-    /// Submits everything asked for, then waits for completions and appends them to `out`; returns at once when there
-    /// are some, and with none when `timeout` is over (never for `None`) or now and then before.
+    /// Submits everything asked for, then waits for completions and appends them to `out`; returns
+    /// at once when there are some, and with none when `timeout` is over (never for `None`) or now
+    /// and then before.
     ///
     /// # Errors
     /// Only when the driver itself is broken; it cannot be used any more.

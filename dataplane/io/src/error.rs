@@ -124,14 +124,15 @@ impl HostFacts {
         }
     }
 
-    /// Whether a kernel of this release has io_uring (5.1) unless it was built without.
+    /// Whether this kernel has io_uring. From 6.6 on the sysctl tells; from 5.1 on it is likely.
     fn has_io_uring(&self) -> bool {
         let mut numbers = self
             .release
             .split(['.', '-'])
             .map(|part| part.parse::<u32>().ok());
         let version = (numbers.next().flatten(), numbers.next().flatten());
-        version >= (Some(5), Some(1))
+        self.io_uring_disabled.is_some()
+            || (version >= (Some(5), Some(1)) && version < (Some(6), Some(6)))
     }
 }
 
@@ -171,6 +172,8 @@ mod tests {
         assert!(cause(libc::EPERM, &locked).contains("kernel.io_uring_disabled=2"));
         let allowed = host("6.12.9", Some(0));
         assert!(cause(libc::EPERM, &allowed).contains("seccomp"));
+        let built_without = host("6.12.9", None);
+        assert!(cause(libc::ENOSYS, &built_without).contains("built without it"));
         let ancient = host("4.19.0", None);
         assert!(cause(libc::ENOSYS, &ancient).contains("kernel 4.19.0 is too old"));
         assert!(cause(libc::EMFILE, &debian).contains("RLIMIT_NOFILE"));

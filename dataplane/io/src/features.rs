@@ -1,7 +1,7 @@
 //! What of io_uring the driver uses beyond its oldest base, as a set of bits.
 //!
-//! Each bit is asked for, probed, and then in effect or not; an operator may mask bits off (a kernel with a bug, a
-//! measurement). Not here: how they are probed (`uring::ring`, `probe`).
+//! Each bit is asked for, probed, and then in effect or not; an operator may mask bits off (a
+//! kernel with a bug, a measurement). Not here: how they are probed (`uring::ring`, `probe`).
 
 use core::fmt;
 

@@ -1,8 +1,8 @@
-//! Rings, buffers and sockets: the io_uring driver and its epoll twin behind one interface, and small helpers around
-//! system calls. Knows bytes and sockets, nothing of what they mean.
+//! Rings, buffers and sockets: the io_uring driver and its epoll twin behind one interface, and
+//! small helpers around system calls. Knows bytes and sockets, nothing of what they mean.
 //!
-//! [`Driver`] is the way in. It is the only crate of the data plane that may use `unsafe`, for system calls and for the
-//! memory they share with us.
+//! [`Driver`] is the way in. It is the only crate of the data plane that may use `unsafe`, for
+//! system calls and for the memory they share with us.
 
 mod completion;
 mod config;

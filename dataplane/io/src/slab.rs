@@ -7,7 +7,8 @@ pub struct SocketId {
     pub(crate) generation: u32,
 }
 
-/// Generations are this wide, because they travel in the 64 bits of `user_data` with slot and operation.
+/// Generations are this wide, because they travel in the 64 bits of `user_data` with slot and
+/// operation.
 pub(crate) const GENERATION_BITS: u32 = 24;
 
 struct Entry<T> {
@@ -28,6 +29,9 @@ pub(crate) struct Slab<T> {
 const END: u32 = u32::MAX;
 
 impl<T> Slab<T> {
+    /// Memory of one value and its slot.
+    pub(crate) const ENTRY_BYTES: usize = size_of::<Entry<T>>();
+
     pub(crate) fn new(max: u32) -> Self {
         Self {
             entries: Vec::with_capacity(max as usize),
@@ -41,7 +45,8 @@ impl<T> Slab<T> {
         self.live
     }
 
-    /// The id is known before the value is made, so the value may hold it. `None` when the slab is full.
+    /// The id is known before the value is made, so the value may hold it. `None` when the slab is
+    /// full.
     pub(crate) fn insert(&mut self, value: T) -> Option<SocketId> {
         let slot = self.free;
         if slot == END {

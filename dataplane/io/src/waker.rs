@@ -17,7 +17,8 @@ struct Shared {
     eventfd: OwnedFd,
 }
 
-/// Wakes one driver. What was written before `wake` is visible to whoever sees the `Woken` that follows.
+/// Wakes one driver. What was written before `wake` is visible to whoever sees the `Woken` that
+/// follows.
 #[derive(Clone)]
 pub struct Waker(Arc<Shared>);
 
@@ -44,7 +45,8 @@ pub(crate) struct Alarm(Arc<Shared>);
 
 impl Alarm {
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: makes a descriptor, touches no memory. Blocking, so that a ring waits for it instead of failing.
+        // SAFETY: makes a descriptor, touches no memory. Blocking, so that a ring waits for it
+        // instead of failing.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());

@@ -25,10 +25,13 @@ use crate::{
 
 /// Events fetched by one system call; more wait for the next turn.
 const EVENTS_MAX: usize = 1024;
-/// Of a buffer: with less room than this part, the next receive starts a new one.
+/// With less room than this part of the most bytes, the next receive starts a new buffer.
 const RECV_ROOM_PART: u32 = 4;
 /// Marks the alarm's events; no socket packs to this.
 const ALARM: u64 = u64::MAX;
+
+// As for `uring`.
+const _: () = assert!(Slab::<Socket>::ENTRY_BYTES <= 64);
 
 pub(crate) struct Epoll {
     poller: Poller,
@@ -47,6 +50,8 @@ pub(crate) struct Epoll {
     backlog: Vec<Completion>,
     alarm: Alarm,
     recv_burst: u32,
+    /// Most bytes of one receive.
+    recv_bytes_max: u32,
     turn: u64,
     stats: DriverStats,
 }
@@ -74,6 +79,7 @@ impl Epoll {
             backlog: Vec::new(),
             alarm,
             recv_burst: config.recv_burst,
+            recv_bytes_max: config.recv_buffer_bytes,
             turn: 1,
             stats: DriverStats::default(),
         })
@@ -300,7 +306,8 @@ impl Epoll {
                 return false;
             };
             self.filling = Some(buffer);
-            let (start, room) = self.recv.spare(buffer);
+            let (start, spare) = self.recv.spare(buffer);
+            let room = spare.min(self.recv_bytes_max);
             // SAFETY: the unfilled part of a buffer that is not free: nobody else refers to it.
             let result = unsafe { sys::recv(&socket.fd, start, room as usize) };
             let token = socket.token;
@@ -311,7 +318,7 @@ impl Epoll {
                 }
                 Ok(len) => {
                     let len = len as u32;
-                    let retire = room - len < self.recv.buffer_bytes() / RECV_ROOM_PART;
+                    let retire = spare - len < self.recv_bytes_max / RECV_ROOM_PART;
                     let buf = self.recv.filled(buffer, len, retire);
                     if retire {
                         self.filling = None;

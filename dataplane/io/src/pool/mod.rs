@@ -1,6 +1,7 @@
 //! Buffers: one region of lazily touched memory per direction, cut into equal buffers.
 //!
-//! A handle ([`RecvBuf`], [`SendBuf`]) is linear: it cannot be copied, and what it names is unused until it is given back.
+//! A handle ([`RecvBuf`], [`SendBuf`]) is linear: it cannot be copied, and what it names is unused
+//! until it is given back.
 
 mod recv;
 mod region;

@@ -1,7 +1,8 @@
 //! Receive buffers and the slices of them that callers hold.
 //!
-//! One buffer may carry several receives, of several sockets, one behind the other. It is free again when its filler (the
-//! kernel, or the epoll twin) is done with it and every slice of it came back.
+//! One buffer may carry several receives, of several sockets, one behind the other. It is free
+//! again when its filler (the kernel, or the epoll twin) is done with it and every slice of it came
+//! back.
 
 use std::io;
 

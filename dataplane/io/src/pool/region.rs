@@ -39,8 +39,8 @@ impl Region {
     /// See [`Self::at`].
     pub(crate) fn bytes(&self, offset: usize, len: usize) -> &[u8] {
         let start = self.at(offset, len);
-        // SAFETY: `at` checked the range; the mapping is initialised (zero pages) and lives as long as `self`. The
-        // kernel writes only to parts that no handle names.
+        // SAFETY: `at` checked the range; the mapping is initialised (zero pages) and lives as long
+        // as `self`. The kernel writes only to parts that no handle names.
         unsafe { core::slice::from_raw_parts(start, len) }
     }
 

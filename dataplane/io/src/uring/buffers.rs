@@ -1,4 +1,5 @@
-//! How receive buffers reach the kernel: by a shared buffer ring, or by one submission each where there is none.
+//! How receive buffers reach the kernel: by a shared buffer ring, or by one submission each where
+//! there is none.
 
 use core::sync::atomic::{AtomicU16, Ordering};
 use std::io;
@@ -20,7 +21,8 @@ pub(crate) struct Provider {
 }
 
 enum Way {
-    /// Entries and tail in memory that the kernel reads. `tail` is what was written, not yet shown to the kernel.
+    /// Entries and tail in memory that the kernel reads. `tail` is what was written, not yet shown
+    /// to the kernel.
     Ring {
         entries: Region,
         mask: u16,
@@ -80,8 +82,9 @@ impl Provider {
                     .as_ptr()
                     .cast::<types::BufRingEntry>()
                     .wrapping_add(slot);
-                // SAFETY: `slot` is inside of the ring's entries, and the kernel does not read behind the published
-                // tail. The setters leave the tail, which lies in the first entry's last field, alone.
+                // SAFETY: `slot` is inside of the ring's entries, and the kernel does not read
+                // behind the published tail. The setters leave the tail, which lies in the first
+                // entry's last field, alone.
                 let entry = unsafe { &mut *entry };
                 entry.set_addr(start as u64);
                 entry.set_len(len);
@@ -104,7 +107,8 @@ impl Provider {
     pub(crate) fn publish(&mut self) {
         if let Way::Ring { entries, tail, .. } = &self.way {
             let base = entries.as_ptr().cast::<types::BufRingEntry>().cast_const();
-            // SAFETY: `base` is the first entry of the ring, where the tail lies; both sides use it as an atomic.
+            // SAFETY: `base` is the first entry of the ring, where the tail lies; both sides use it
+            // as an atomic.
             let shared = unsafe { &*types::BufRingEntry::tail(base).cast::<AtomicU16>() };
             shared.store(*tail, Ordering::Release);
         }
@@ -122,7 +126,8 @@ fn open_ring(ring: &mut Ring, count: u16) -> Result<Way, DriverError> {
     let bytes = usize::from(count) * size_of::<types::BufRingEntry>();
     let entries = Region::new(bytes).map_err(|error| DriverError::os("mmap", error))?;
     let register = |ring: &Ring, flags: u16| {
-        // SAFETY: the entries are mapped, page aligned and as many as said; they outlive the ring's requests.
+        // SAFETY: the entries are mapped, page aligned and as many as said; they outlive the ring's
+        // requests.
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
                 entries.as_ptr() as u64,

@@ -1,29 +1,30 @@
 //! The io_uring driver: one ring, owned by one thread.
 //!
-//! A socket's buffers and slot are free only when every request of it has completed; that is what makes it sound that the
-//! kernel writes into our memory. Epoll's twin of this file is `epoll`.
+//! A socket's buffers and slot are free only when every request of it has completed; that is what
+//! makes it sound that the kernel writes into our memory. Epoll's twin of this file is `epoll`.
 
 mod buffers;
+mod harvest;
+mod requests;
 mod restrict;
 mod ring;
+mod setup;
 mod socket;
+mod sys;
+mod teardown;
 mod user_data;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
-use io_uring::{cqueue, opcode, squeue, types};
+use io_uring::opcode;
 
-use self::buffers::{GROUP, Provider};
+use self::buffers::Provider;
 use self::ring::Ring;
-use self::socket::{
-    CANCEL_POLL, CANCEL_RECV, CLOSING, ENDED, IN_FLIGHT, KEEPS_FROM_RECV, PAUSED, POLL, RECV, SEND,
-    STARVED, Socket,
-};
-use self::user_data::{Op, pack, pack_plain, unpack};
-use crate::flags::Flags;
+use self::socket::{CLOSING, PAUSED, POLL, SEND, Socket};
+use self::user_data::{Op, pack};
 use crate::pool::{RecvPool, Region, SendPool};
 use crate::slab::Slab;
 use crate::waker::{Alarm, Waker};
@@ -31,8 +32,8 @@ use crate::{
     Completion, DriverConfig, DriverError, DriverStats, Features, RecvBuf, SendBuf, SocketId,
 };
 
-/// How long the end of a driver waits for its cancelled requests.
-const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+// A million idle sockets are the aim: each of them costs no more than this.
+const _: () = assert!(Slab::<Socket>::ENTRY_BYTES <= 64);
 
 pub(crate) struct Uring {
     // First, so that it is closed before the memory below is unmapped.
@@ -109,6 +110,7 @@ impl Uring {
     }
 
     pub(crate) fn add(&mut self, socket: OwnedFd, token: u64) -> io::Result<SocketId> {
+        set_blocking(&socket)?;
         let Some(id) = self.sockets.insert(Socket::new(socket, token)) else {
             return Err(io::ErrorKind::QuotaExceeded.into());
         };
@@ -221,280 +223,17 @@ impl Uring {
         }
         Ok(())
     }
+}
 
-    fn handle_harvested(&mut self, out: &mut Vec<Completion>) {
-        let mut index = 0;
-        while let Some(entry) = self.ring.harvested(index) {
-            index += 1;
-            self.handle(&entry, out);
-        }
-        self.ring.clear_harvested();
-        self.stats.kernel_completions += index as u64;
-    }
-
-    fn handle(&mut self, entry: &cqueue::Entry, out: &mut Vec<Completion>) {
-        let Some((op, id)) = unpack(entry.user_data()) else {
-            self.stats.stale_completions += 1;
-            return;
-        };
-        let result = entry.result();
-        match op {
-            Op::Recv => self.handle_recv(id, result, entry.flags(), out),
-            Op::Send => self.handle_send(id, result, out),
-            Op::Poll => self.handle_poll(id, out),
-            Op::CancelRecv => self.handle_cancel(id, CANCEL_RECV, result, out),
-            Op::CancelPoll => self.handle_cancel(id, CANCEL_POLL, result, out),
-            Op::Alarm => self.alarm_armed = false,
-            Op::Provide => self.handle_provide(result),
-        }
-    }
-
-    fn handle_recv(&mut self, id: SocketId, result: i32, flags: u32, out: &mut Vec<Completion>) {
-        let buf = self.take_filled(result, flags);
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_completions += 1;
-            self.discard(buf);
-            return;
-        };
-        let token = socket.token;
-        if !cqueue::more(flags) {
-            socket.flags.remove(RECV);
-        }
-        if socket.flags.intersects(CLOSING) {
-            self.discard(buf);
-            self.finish(id, out);
-            return;
-        }
-        if let Some(buf) = buf {
-            self.stats.received += 1;
-            self.stats.received_bytes += buf.len() as u64;
-            out.push(Completion::Received { token, buf });
-        } else if result == -libc::ENOBUFS {
-            self.stats.recv_starved += 1;
-            socket.flags.insert(STARVED);
-            self.starved.push_back(id);
-        } else if !matches!(-result, libc::ECANCELED | libc::EAGAIN | libc::EINTR) {
-            socket.flags.insert(ENDED);
-            let error = (result < 0).then(|| io::Error::from_raw_os_error(-result));
-            out.push(Completion::Ended { token, error });
-        }
-        self.settle(id);
-    }
-
-    /// The received bytes of a completion, with the accounts of the buffer they came in.
-    fn take_filled(&mut self, result: i32, flags: u32) -> Option<RecvBuf> {
-        let buffer = cqueue::buffer_select(flags)?;
-        let incremental = self.ring.features().contains(Features::INCREMENTAL);
-        if result > 0 {
-            let retire = !(incremental && cqueue::buffer_more(flags));
-            if retire {
-                self.provider.taken();
-            }
-            return Some(self.recv.filled(buffer, result as u32, retire));
-        }
-        // Kernels do not take a buffer for an end or an error; should one do so, it comes straight back. (Of an
-        // incremental buffer the kernel says wrongly that it is done, when it received nothing.)
-        if !incremental {
-            self.provider.taken();
-            if self.recv.retire(buffer) {
-                self.provide(buffer);
-            }
-        }
-        None
-    }
-
-    fn handle_send(&mut self, id: SocketId, result: i32, out: &mut Vec<Completion>) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_completions += 1;
-            return;
-        };
-        socket.flags.remove(SEND);
-        let (token, buf) = (socket.token, SendBuf::from_index(socket.send_buf));
-        let result = if result < 0 {
-            Err(io::Error::from_raw_os_error(-result))
-        } else {
-            Ok(result as usize)
-        };
-        self.stats.count_send(&result);
-        out.push(Completion::Sent { token, result, buf });
-        self.finish(id, out);
-    }
-
-    fn handle_poll(&mut self, id: SocketId, out: &mut Vec<Completion>) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_completions += 1;
-            return;
-        };
-        socket.flags.remove(POLL);
-        if !socket.flags.intersects(CLOSING) {
-            out.push(Completion::Writable {
-                token: socket.token,
-            });
-        }
-        self.finish(id, out);
-    }
-
-    fn handle_cancel(&mut self, id: SocketId, flag: Flags, result: i32, out: &mut Vec<Completion>) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            self.stats.stale_completions += 1;
-            return;
-        };
-        socket.flags.remove(flag);
-        // The request was just running and may have gone to sleep again.
-        if result == -libc::EALREADY {
-            if flag == CANCEL_POLL {
-                self.cancel_poll(id);
-            } else if socket.flags.intersects(PAUSED | CLOSING) {
-                self.cancel_recv(id);
-            }
-        }
-        self.settle(id);
-        self.finish(id, out);
-    }
-
-    fn handle_provide(&mut self, result: i32) {
-        if result < 0 && self.fault.is_none() {
-            self.fault = Some(io::Error::from_raw_os_error(-result));
-        }
-    }
-
-    /// Arms the receive of a socket that should have one and has none.
-    fn settle(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        if socket.flags.intersects(KEEPS_FROM_RECV) {
-            return;
-        }
-        socket.flags.insert(RECV);
-        let fd = ring::fd(&socket.fd);
-        let entry = if self.ring.features().contains(Features::MULTISHOT_RECV) {
-            opcode::RecvMulti::new(fd, GROUP).build()
-        } else {
-            opcode::Recv::new(fd, core::ptr::null_mut(), self.recv.buffer_bytes())
-                .buf_group(GROUP)
-                .build()
-                .flags(squeue::Flags::BUFFER_SELECT)
-        };
-        self.push(&entry.user_data(pack(Op::Recv, id)));
-    }
-
-    /// Ends a closing socket that has nothing in flight any more.
-    fn finish(&mut self, id: SocketId, out: &mut Vec<Completion>) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        let busy = socket.flags.intersects(IN_FLIGHT);
-        if busy || !socket.flags.intersects(CLOSING) {
-            return;
-        }
-        if let Some(socket) = self.sockets.remove(id) {
-            out.push(Completion::Closed {
-                token: socket.token,
-            });
-        }
-    }
-
-    fn cancel_recv(&mut self, id: SocketId) {
-        self.cancel(id, RECV, CANCEL_RECV, Op::Recv, Op::CancelRecv);
-    }
-
-    fn cancel_poll(&mut self, id: SocketId) {
-        self.cancel(id, POLL, CANCEL_POLL, Op::Poll, Op::CancelPoll);
-    }
-
-    fn cancel(&mut self, id: SocketId, armed: Flags, cancelling: Flags, target: Op, op: Op) {
-        let Some(socket) = self.sockets.get_mut(id) else {
-            return;
-        };
-        if !socket.flags.intersects(armed) || socket.flags.intersects(cancelling) {
-            return;
-        }
-        socket.flags.insert(cancelling);
-        let entry = opcode::AsyncCancel::new(pack(target, id))
-            .build()
-            .user_data(pack(op, id));
-        self.push(&entry);
-    }
-
-    /// Arms as many starved receives as there are buffers. True when more of them could be armed at once.
-    fn feed_starved(&mut self) -> bool {
-        let fed = self
-            .starved
-            .len()
-            .min(usize::from(self.provider.provided()));
-        for _ in 0..fed {
-            let Some(id) = self.starved.pop_front() else {
-                break;
-            };
-            if let Some(socket) = self.sockets.get_mut(id) {
-                socket.flags.remove(STARVED);
-                self.settle(id);
-            }
-        }
-        fed > 0 && !self.starved.is_empty()
-    }
-
-    fn arm_alarm(&mut self) {
-        if self.alarm_armed {
-            return;
-        }
-        self.alarm_armed = true;
-        let fd = types::Fd(self.alarm.eventfd());
-        let value = self.alarm_value.at(0, size_of::<u64>());
-        let entry = opcode::Read::new(fd, value, size_of::<u64>() as u32).build();
-        self.push(&entry.user_data(pack_plain(Op::Alarm, 0)));
-    }
-
-    fn discard(&mut self, buf: Option<RecvBuf>) {
-        if let Some(buf) = buf {
-            self.stats.discarded_bytes += buf.len() as u64;
-            self.recycle(buf);
-        }
-    }
-
-    fn provide(&mut self, buffer: u16) {
-        if let Err(error) = self.provider.provide(&mut self.ring, &self.recv, buffer) {
-            self.fault = Some(error);
-        }
-    }
-
-    fn push(&mut self, entry: &squeue::Entry) {
-        // SAFETY: requests of this driver point only into its pools and `alarm_value`, which outlive the ring (or are
-        // leaked); a part with a request in flight has no handle outside; descriptors stay open until `finish`.
-        if let Err(error) = unsafe { self.ring.push(entry) } {
-            self.fault = Some(error);
-        }
-    }
-
-    fn drain(&mut self) -> io::Result<bool> {
-        let deadline = Instant::now() + DROP_TIMEOUT;
-        let ids: Vec<SocketId> = self.sockets.ids().collect();
-        for id in ids {
-            self.close(id);
-        }
-        let mut out = Vec::new();
-        while self.sockets.len() > 0 {
-            if Instant::now() > deadline {
-                return Ok(false);
-            }
-            self.wait(Some(Duration::from_millis(10)), &mut out)?;
-            for completion in out.drain(..) {
-                if let Completion::Received { buf, .. } = completion {
-                    self.recycle(buf);
-                }
-            }
-        }
-        self.alarm.sound();
-        while self.alarm_armed {
-            self.ring.enter(1, Some(Duration::from_millis(10)))?;
-            self.ring.harvest();
-            self.handle_harvested(&mut out);
-            if Instant::now() > deadline {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+/// Of a socket that does not block, some kernels answer a receive at once instead of waiting.
+fn set_blocking(socket: &OwnedFd) -> io::Result<()> {
+    let mut nonblocking: libc::c_int = 0;
+    // SAFETY: this request reads one int.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONBIO, &mut nonblocking) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
     }
 }
 
@@ -516,16 +255,4 @@ fn called<'a>(
         .filter(|socket| !socket.flags.intersects(CLOSING));
     stats.stale_calls += u64::from(socket.is_none());
     socket
-}
-
-impl Drop for Uring {
-    fn drop(&mut self) {
-        // Memory that the kernel may still write to must stay mapped, or it would become somebody else's.
-        if !self.drain().unwrap_or(false) {
-            self.recv.leak();
-            self.send.leak();
-            self.provider.leak();
-            self.alarm_value.leak();
-        }
-    }
 }

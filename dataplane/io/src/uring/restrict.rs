@@ -6,7 +6,7 @@ use std::io;
 use io_uring::register::Restriction;
 use io_uring::{IoUring, opcode, squeue};
 
-use super::ring::{REGISTER_RING_FDS, UNREGISTER_RING_FDS};
+use super::sys::{REGISTER_RING_FDS, UNREGISTER_RING_FDS};
 
 const REGISTER_PBUF_RING: u8 = 22;
 

@@ -1,23 +1,20 @@
-//! One ring: setting it up with what the kernel has of the wanted features, queueing requests, and the one system call
-//! that submits and waits. Knows no sockets.
+//! One ring: setting it up with what the kernel has of the wanted features, queueing requests, and
+//! the one system call that submits and waits. Knows no sockets.
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use io_uring::register::Probe;
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{IoUring, cqueue, squeue, types};
 
 use super::restrict::restrict;
+use super::setup::{check_base, probe_features, set_up};
+use super::sys::{
+    ENTER_EXT_ARG, ENTER_GETEVENTS, ENTER_NO_IOWAIT, ENTER_REGISTERED_RING, GeteventsArg,
+    REGISTER_RING_FDS, RingFdUpdate, UNREGISTER_RING_FDS, sys_enter, sys_register_ring,
+};
 use crate::error::HostFacts;
 use crate::{DriverError, Features};
-
-const ENTER_GETEVENTS: u32 = 1;
-const ENTER_EXT_ARG: u32 = 1 << 3;
-const ENTER_REGISTERED_RING: u32 = 1 << 4;
-const ENTER_NO_IOWAIT: u32 = 1 << 7;
-pub(crate) const REGISTER_RING_FDS: u32 = 20;
-pub(crate) const UNREGISTER_RING_FDS: u32 = 21;
 
 pub(crate) struct Ring {
     ring: IoUring,
@@ -42,8 +39,9 @@ impl Ring {
             harvested: Vec::with_capacity(cq as usize),
             enters: 0,
         };
-        ring.check_base(&host)?;
-        ring.probe_features(wanted)?;
+        check_base(&ring.ring, &host)?;
+        let found = probe_features(&ring.ring)?;
+        ring.features = ring.features.with(found.intersection(wanted)).consistent();
         ring.enable(wanted)
             .map_err(|error| DriverError::os("io_uring_register", error))?;
         if wanted.contains(Features::REGISTERED_RING) {
@@ -81,8 +79,8 @@ impl Ring {
         }
     }
 
-    /// Submits all that is queued and waits until there are `want` completions or the time is over. Returns early on a
-    /// signal.
+    /// Submits all that is queued and waits until there are `want` completions or the time is over.
+    /// Returns early on a signal.
     pub(crate) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
         let timespec = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs().min(i64::MAX as u64) as libc::time_t,
@@ -134,53 +132,14 @@ impl Ring {
         self.harvested.clear();
     }
 
-    /// Whether the kernel holds completions back because the ring was full. The next `enter` fetches them.
+    /// Whether the kernel holds completions back because the ring was full. The next `enter`
+    /// fetches them.
     pub(crate) fn overflowed(&mut self) -> bool {
         self.ring.submission().cq_overflow()
     }
 
     pub(crate) fn submitter(&self) -> io_uring::Submitter<'_> {
         self.ring.submitter()
-    }
-
-    fn check_base(&self, host: &HostFacts) -> Result<(), DriverError> {
-        let params = self.ring.params();
-        let missing = if !params.is_feature_ext_arg() {
-            "IORING_FEAT_EXT_ARG"
-        } else if !params.is_feature_nodrop() {
-            "IORING_FEAT_NODROP"
-        } else if !params.is_feature_fast_poll() {
-            "IORING_FEAT_FAST_POLL"
-        } else {
-            return Ok(());
-        };
-        Err(DriverError::KernelTooOld {
-            release: host.release.clone(),
-            missing,
-        })
-    }
-
-    /// Features that setup flags do not decide.
-    fn probe_features(&mut self, wanted: Features) -> Result<(), DriverError> {
-        let mut probe = Probe::new();
-        self.ring
-            .submitter()
-            .register_probe(&mut probe)
-            .map_err(|error| DriverError::os("io_uring_register(PROBE)", error))?;
-        let mut found = Features::none();
-        if self.ring.params().is_feature_no_iowait() {
-            found = found.with(Features::NO_IOWAIT);
-        }
-        // Multishot receive came with Linux 6.0, as zero-copy send did; only the latter is an opcode to probe for.
-        if probe.is_supported(opcode::SendZc::CODE) {
-            found = found.with(Features::MULTISHOT_RECV);
-        }
-        // Of these the registration itself tells.
-        found = found
-            .with(Features::BUFFER_RING)
-            .with(Features::INCREMENTAL);
-        self.features = self.features.with(found.intersection(wanted)).consistent();
-        Ok(())
     }
 
     /// A ring is set up disabled, so that restrictions hold before it can do anything.
@@ -218,106 +177,6 @@ impl Drop for Ring {
     }
 }
 
-/// The newest setup flags first: a kernel that refuses a set is asked for the same without the newest.
-fn set_up(
-    sq: u32,
-    cq: u32,
-    wanted: Features,
-    host: &HostFacts,
-) -> Result<(IoUring, Features), DriverError> {
-    let newest_first = [
-        Features::NO_SQARRAY,
-        Features::DEFER_TASKRUN,
-        Features::SINGLE_ISSUER,
-        Features::COOP_TASKRUN,
-    ];
-    let mut flags = newest_first.iter().fold(Features::none(), |set, flag| {
-        set.with(wanted.intersection(*flag))
-    });
-    let mut refused = newest_first.iter();
-    loop {
-        let mut builder = IoUring::builder();
-        builder.setup_cqsize(cq).setup_clamp().setup_r_disabled();
-        if flags.contains(Features::NO_SQARRAY) {
-            builder.setup_no_sqarray();
-        }
-        if flags.contains(Features::DEFER_TASKRUN) {
-            builder.setup_defer_taskrun();
-        }
-        if flags.contains(Features::SINGLE_ISSUER) {
-            builder.setup_single_issuer();
-        }
-        if flags.contains(Features::COOP_TASKRUN) {
-            builder.setup_coop_taskrun();
-        }
-        match builder.build(sq) {
-            Ok(ring) => return Ok((ring, flags)),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                let Some(flag) = refused.find(|flag| flags.contains(**flag)) else {
-                    return Err(DriverError::setup(error, host));
-                };
-                flags = flags.without(*flag);
-            }
-            Err(error) => return Err(DriverError::setup(error, host)),
-        }
-    }
-}
-
-/// `struct io_uring_getevents_arg`.
-#[repr(C)]
-struct GeteventsArg {
-    sigmask: u64,
-    sigmask_sz: u32,
-    min_wait_usec: u32,
-    ts: u64,
-}
-
-/// `struct io_uring_rsrc_update`.
-#[repr(C)]
-struct RingFdUpdate {
-    offset: u32,
-    reserved: u32,
-    data: u64,
-}
-
-fn sys_enter(fd: i32, submit: u32, want: u32, flags: u32, arg: &GeteventsArg) -> io::Result<()> {
-    // SAFETY: `arg` and the time it points to live through the call; queued requests were vouched for by `push`.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_enter,
-            fd,
-            submit,
-            want,
-            flags,
-            core::ptr::from_ref(arg),
-            size_of::<GeteventsArg>(),
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
-}
-
-fn sys_register_ring(fd: i32, op: u32, update: &mut RingFdUpdate) -> io::Result<()> {
-    // SAFETY: `update` is one entry, as the last argument says, valid for reading and writing.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            fd,
-            op,
-            core::ptr::from_mut(update),
-            1,
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
-}
-
 /// A descriptor as requests take it.
 pub(crate) fn fd(socket: &impl AsRawFd) -> types::Fd {
     types::Fd(socket.as_raw_fd())
@@ -325,6 +184,8 @@ pub(crate) fn fd(socket: &impl AsRawFd) -> types::Fd {
 
 #[cfg(test)]
 mod tests {
+    use io_uring::opcode;
+
     use super::*;
 
     #[test]

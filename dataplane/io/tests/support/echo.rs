@@ -1,5 +1,5 @@
-//! An echo service on a driver, with the back pressure that every owner of a driver needs: it stops reading a socket
-//! whose answers do not leave.
+//! An echo service on a driver, with the back pressure that every owner of a driver needs: it stops
+//! reading a socket whose answers do not leave.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;

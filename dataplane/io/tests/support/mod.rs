@@ -1,4 +1,5 @@
-//! What the tests of the drivers share: the table of drivers, pairs of sockets, and an echo service.
+//! What the tests of the drivers share: the table of drivers, pairs of sockets, and an echo
+//! service.
 
 #![allow(
     dead_code,
@@ -121,7 +122,9 @@ pub(crate) fn run_for(driver: &mut Driver, time: Duration) -> Vec<Completion> {
 
 /// The byte at a place of a test stream; neighbours, and the same place in other streams, differ.
 pub(crate) fn byte_at(stream: u64, place: u64) -> u8 {
-    let mixed = (place / 7 + stream * 0x9e37).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (place / 7)
+        .wrapping_add(stream.wrapping_mul(0x9e37))
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 56) as u8 ^ place as u8
 }
 

@@ -1,0 +1,107 @@
+//! What the driver asks of the kernel, but for sends.
+
+use io_uring::{opcode, squeue, types};
+
+use super::buffers::GROUP;
+use super::socket::{CANCEL_POLL, CANCEL_RECV, KEEPS_FROM_RECV, POLL, RECV, STARVED};
+use super::user_data::{Op, pack, pack_plain};
+use super::{Uring, ring};
+use crate::flags::Flags;
+use crate::{Features, SocketId};
+
+impl Uring {
+    /// Arms the receive of a socket that should have one and has none.
+    pub(super) fn settle(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        if socket.flags.intersects(KEEPS_FROM_RECV) {
+            return;
+        }
+        socket.flags.insert(RECV);
+        let fd = ring::fd(&socket.fd);
+        let entry = if self.ring.features().contains(Features::MULTISHOT_RECV) {
+            opcode::RecvMulti::new(fd, GROUP).build()
+        } else {
+            opcode::Recv::new(fd, core::ptr::null_mut(), self.recv.buffer_bytes())
+                .buf_group(GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        };
+        self.push(&entry.user_data(pack(Op::Recv, id)));
+    }
+
+    pub(super) fn cancel_recv(&mut self, id: SocketId) {
+        self.cancel(id, RECV, CANCEL_RECV, Op::Recv, Op::CancelRecv);
+    }
+
+    pub(super) fn cancel_poll(&mut self, id: SocketId) {
+        self.cancel(id, POLL, CANCEL_POLL, Op::Poll, Op::CancelPoll);
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        id: SocketId,
+        armed: Flags,
+        cancelling: Flags,
+        target: Op,
+        op: Op,
+    ) {
+        let Some(socket) = self.sockets.get_mut(id) else {
+            return;
+        };
+        if !socket.flags.intersects(armed) || socket.flags.intersects(cancelling) {
+            return;
+        }
+        socket.flags.insert(cancelling);
+        let entry = opcode::AsyncCancel::new(pack(target, id))
+            .build()
+            .user_data(pack(op, id));
+        self.push(&entry);
+    }
+
+    /// Arms as many starved receives as there are buffers. True when more of them could be armed at
+    /// once.
+    pub(super) fn feed_starved(&mut self) -> bool {
+        let fed = self
+            .starved
+            .len()
+            .min(usize::from(self.provider.provided()));
+        for _ in 0..fed {
+            let Some(id) = self.starved.pop_front() else {
+                break;
+            };
+            if let Some(socket) = self.sockets.get_mut(id) {
+                socket.flags.remove(STARVED);
+                self.settle(id);
+            }
+        }
+        fed > 0 && !self.starved.is_empty()
+    }
+
+    pub(super) fn arm_alarm(&mut self) {
+        if self.alarm_armed {
+            return;
+        }
+        self.alarm_armed = true;
+        let fd = types::Fd(self.alarm.eventfd());
+        let value = self.alarm_value.at(0, size_of::<u64>());
+        let entry = opcode::Read::new(fd, value, size_of::<u64>() as u32).build();
+        self.push(&entry.user_data(pack_plain(Op::Alarm, 0)));
+    }
+
+    pub(super) fn provide(&mut self, buffer: u16) {
+        if let Err(error) = self.provider.provide(&mut self.ring, &self.recv, buffer) {
+            self.fault = Some(error);
+        }
+    }
+
+    pub(super) fn push(&mut self, entry: &squeue::Entry) {
+        // SAFETY: requests of this driver point only into its pools and `alarm_value`, which
+        // outlive the ring (or are leaked); a part with a request in flight has no handle outside;
+        // descriptors stay open until `finish`.
+        if let Err(error) = unsafe { self.ring.push(entry) } {
+            self.fault = Some(error);
+        }
+    }
+}
