@@ -3,19 +3,19 @@
 //! Frames of our own go before packets, and whole; a packet may be cut at the end of a buffer and goes
 //! on in the next one, before anything else.
 
-use towline_wire::Time;
 use towline_wire::frame::{
     FrameType, GoneReason, Header, Health as HealthFrame, KeepAlive, PeerGone, PeerPresent, Pong,
     WatchConns, recv_packet_header,
 };
+use towline_wire::{NodePublic, Time};
 
+use super::Shard;
 use super::buffers::{Buffers, FrameBuf};
 use super::conn::{Health, Role};
 use super::message::Presence;
 use super::notes::Note;
 use super::queue::{Packet, Place};
 use super::route::KEY_LEN;
-use super::{Shard, ShardId};
 
 /// What clients that take turns with each other are told.
 const FIGHTING: &str =
@@ -32,8 +32,8 @@ enum Next {
     Pong([u8; 8]),
     Health(Health),
     Restarting,
+    Departure(NodePublic),
     Note(Note),
-    Departure,
 }
 
 impl Shard {
@@ -153,7 +153,7 @@ impl Shard {
         if let Some((key, hash)) = self.heard.departure(&conn.heard)
             && !self.queues.holds_any(slot, &key, hash)
         {
-            return Some(Next::Departure);
+            return Some(Next::Departure(key));
         }
         if conn.watcher && conn.notes.is_empty() {
             let watcher = conn.id(slot);
@@ -164,9 +164,6 @@ impl Shard {
 
     #[cold]
     fn write_next(&mut self, slot: u32, next: Next, out: &mut FrameBuf<'_>) -> bool {
-        if matches!(next, Next::Departure) && out.room() < DEPARTURE_BYTES {
-            return false;
-        }
         self.scratch.clear();
         let frame = &mut self.scratch;
         let due = &mut self.conns[slot].due;
@@ -189,13 +186,7 @@ impl Shard {
             }
             .write(frame),
             Next::Note(Note::Presence(change, _)) => write_presence(&change, frame),
-            Next::Departure => {
-                let heard = &mut self.conns[slot].heard;
-                if let Some(key) = self.heard.take_departure(heard) {
-                    let reason = GoneReason::Disconnected;
-                    PeerGone { key, reason }.write(frame);
-                }
-            }
+            Next::Departure(key) => write_presence(&Presence { key, here: None }, frame),
         }
         if self.scratch.len() > out.room() {
             return false;
@@ -227,7 +218,10 @@ impl Shard {
                 conn.due.restarting = false;
                 self.stats.restarting_frames += 1;
             }
-            Next::Departure => self.stats.peer_gone_disconnected_frames += 1,
+            Next::Departure(_) => {
+                self.heard.take_departure(&mut conn.heard);
+                self.stats.peer_gone_disconnected_frames += 1;
+            }
             Next::Note(Note::NotHere(_)) => {
                 self.notes.remove_first(&mut conn.notes);
                 self.stats.peer_gone_not_here_frames += 1;
@@ -237,18 +231,11 @@ impl Shard {
                 if change.here.is_none() {
                     self.stats.peer_gone_disconnected_frames += 1;
                 }
-                self.presence_written(slot, *origin);
+                self.change_taken(slot, *origin);
             }
         }
     }
-
-    fn presence_written(&mut self, slot: u32, origin: ShardId) {
-        self.change_taken(slot, origin);
-    }
 }
-
-/// A PeerGone frame.
-const DEPARTURE_BYTES: usize = 5 + KEY_LEN + 1;
 
 fn write_presence(change: &Presence, frame: &mut Vec<u8>) {
     let key = change.key;

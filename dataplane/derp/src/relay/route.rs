@@ -4,7 +4,7 @@
 //! The owner of the destination decides: a connection of its own, else a relay of the mesh that has
 //! one, else nobody. What came from another relay goes no further than to a connection here.
 
-use towline_wire::key::KEY_LEN as WIRE_KEY_LEN;
+pub(super) use towline_wire::key::KEY_LEN;
 use towline_wire::limits::QUEUE_NOT_HERE_MAX;
 use towline_wire::{NodePublic, Time, disco};
 
@@ -18,8 +18,6 @@ use super::notes::Note;
 use super::queue::{Arrival, Place, Pushed};
 use super::stats::{DropReason, PacketKind};
 use super::{ConnId, Payload, Shard, ShardId, UplinkId};
-
-pub(super) const KEY_LEN: usize = WIRE_KEY_LEN;
 
 /// A packet on its way, and where it lies.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,8 @@ use crate::net::{Net, Peer, RelaySpec, connected, key};
 
 const KEYS: usize = 24;
 
+const POOL_BYTES: usize = 100 << 10;
+
 struct Storm {
     net: Net,
     peers: Vec<(Peer, NodePublic)>,
@@ -26,10 +28,11 @@ impl Storm {
     fn new(seed: u64) -> Self {
         let spec = |shards| RelaySpec {
             shards,
-            mail_room: 5,
+            mail_room: 2 + seed as usize % 30,
             configure: |config| {
-                config.pool_bytes = 200 << 10;
-                config.queue_bytes_max = 64 << 10;
+                config.pool_bytes = POOL_BYTES;
+                config.queue_bytes_max = 16 << 10;
+                config.queue_bytes_aged = 4 << 10;
                 config.heard_max = 64;
                 config.departures_max = 20;
             },
@@ -93,10 +96,12 @@ impl Storm {
 
     /// Every packet is its number, many times.
     fn send(&mut self, peer: Peer, to: usize) {
-        self.sent += 1;
-        let times = 1 + self.net.random.below(400);
-        let packet = self.sent.to_be_bytes().repeat(times);
-        self.net.send(peer, &key(to), &packet);
+        for _ in 0..self.net.random.below(12) {
+            self.sent += 1;
+            let times = 1 + self.net.random.below(400);
+            let packet = self.sent.to_be_bytes().repeat(times);
+            self.net.send(peer, &key(to), &packet);
+        }
     }
 
     /// What was received is whole, from whom it says, and in order.
@@ -152,6 +157,12 @@ impl Storm {
             self.net.leave(peer);
         }
         self.net.pass(Duration::from_secs(1));
+        // Relays that were given up because they lagged come back.
+        for (from, to, uplink) in [(0, 1, 0), (1, 0, 5)] {
+            self.net.break_mesh(from, to);
+            self.net.mesh(from, to, uplink);
+        }
+        self.net.pass(Duration::from_secs(1));
         for relay in 0..2 {
             let stats = self.net.stats(relay);
             // Only the other relay is left.
@@ -164,7 +175,7 @@ impl Storm {
             assert_eq!(stats.home_connections, 0);
             for shard in self.net.shards(relay) {
                 let usage = shard.usage();
-                assert_eq!(usage.pool_bytes_free, 200 << 10);
+                assert_eq!(usage.pool_bytes_free, POOL_BYTES);
                 assert_eq!(
                     (usage.packets, usage.flows, usage.notes, usage.heard),
                     (0, 0, 0, 0)

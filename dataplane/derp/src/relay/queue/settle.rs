@@ -4,11 +4,21 @@ use super::{Outgoing, Place, Queues};
 use crate::relay::Buffers;
 use crate::relay::blocks::Chain;
 use crate::relay::slab::NONE;
-use crate::relay::stats::{DropReason, Stats};
+use crate::relay::stats::{DropReason, PacketKind, Stats};
 
 /// A packet that was partly written could not be stored: its connection cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::relay) struct Cut;
+
+impl Outgoing {
+    /// The kind of which a packet is dropped first.
+    fn least_wanted(&self) -> Option<PacketKind> {
+        let waits = |kind: &PacketKind| self.classes[*kind as usize].head != NONE;
+        [PacketKind::Other, PacketKind::Disco]
+            .into_iter()
+            .find(waits)
+    }
+}
 
 impl Queues {
     /// A packet that may lie in a receive buffer, and the connection that it is for.
@@ -37,10 +47,9 @@ impl Queues {
         };
         let is_current = packet.flow == NONE;
         while out.bytes() > self.share() {
-            let kind = packet.kind;
-            if out.classes[kind as usize].head == NONE {
+            let Some(kind) = out.least_wanted() else {
                 break;
-            }
+            };
             self.drop_oldest(out, kind, stats);
             if !is_current && self.packets[index].place == Place::Dropped {
                 return Ok(());
