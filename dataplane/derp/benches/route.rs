@@ -99,6 +99,41 @@ fn one_shard(c: &mut Criterion) {
     group.finish();
 }
 
+/// Nothing that a packet needs is in the caches: each goes to another client.
+fn many_clients(c: &mut Criterion) {
+    const CLIENTS: u32 = 10_000;
+
+    let config = ShardConfig::new(ShardId(0), 1, [1; 16], key(u32::MAX));
+    let mut shard = Shard::new(config, [0; 32]);
+    let clients: Vec<_> = (0..CLIENTS).map(|n| connect(&mut shard, key(n))).collect();
+    let turns: Vec<_> = (0..500u32)
+        .map(|turn| {
+            let dsts = (0..PACKETS as u32).map(|n| (turn * 20 + n) * 7919 % CLIENTS);
+            let parts = dsts.map(|dst| frames(&key(dst), 1400, 1).0);
+            OneBuffer(parts.collect::<Vec<_>>().concat())
+        })
+        .collect();
+    let mut out = vec![0; 16 << 10];
+    let mut now = Time(1);
+    let mut turn = 0;
+    let mut group = c.benchmark_group("route");
+    group.throughput(Throughput::Elements(PACKETS as u64));
+    group.bench_function("1400 B, each to another one of 10,000", |b| {
+        b.iter(|| {
+            now.0 += 1000;
+            turn += 1;
+            let buffers = &turns[turn % turns.len()];
+            let sender = clients[turn * 13 % clients.len()];
+            shard
+                .handle_bytes(now, sender, BufferId(0), 0, &buffers.0, &mut NoMailbox)
+                .expect("frames are well-formed");
+            write_all(&mut shard, now, buffers, &mut out);
+            shard.settle(buffers);
+        });
+    });
+    group.finish();
+}
+
 /// Records of one mailbox, back to back.
 #[derive(Default)]
 struct OneMailbox {
@@ -156,5 +191,5 @@ fn two_shards(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_shard, two_shards);
+criterion_group!(benches, one_shard, many_clients, two_shards);
 criterion_main!(benches);

@@ -165,3 +165,28 @@ fn a_relay_that_went_silent_is_given_up() {
     assert_eq!(net.stats(0).uplinks, 1, "keepalives are enough");
     assert_eq!(net.stats(1).uplinks, 1);
 }
+
+#[test]
+fn what_other_relays_say_is_not_lost_in_full_mailboxes() {
+    let spec = |shards, mail_room| RelaySpec {
+        shards,
+        mail_room,
+        ..RelaySpec::default()
+    };
+    let mut net = Net::new(1, &[spec(4, 3), spec(1, 1)]);
+    let a = client(&mut net, 0, 0);
+    let far: Vec<_> = (1..3000)
+        .map(|n| net.connect(1, connected(key(n))))
+        .collect();
+    net.mesh(0, 1, 0);
+    net.pass(Duration::from_secs(2));
+    assert_eq!(net.stats(0).clients_remote, 2999);
+    assert_eq!(net.stats(0).notices_lost, 0);
+    net.send(far[7], &key(0), b"x");
+    net.mesh(1, 0, 0);
+    net.pass(Duration::from_secs(2));
+    net.take(a);
+    net.break_mesh(0, 1);
+    net.pass(Duration::from_secs(2));
+    assert_eq!(net.stats(0).clients_remote, 0);
+}

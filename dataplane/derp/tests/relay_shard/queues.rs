@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use towline_derp::relay::{DropReason, PacketKind};
+use towline_derp::relay::{CloseReason, DropReason, PacketKind};
 
 use crate::clients::{disco_packet, everywhere};
 use crate::net::{Net, Peer, RelaySpec, key};
@@ -240,4 +240,45 @@ fn packets_of_a_reader_that_left_are_counted_as_gone() {
     assert_eq!(count(DropReason::WriteError), 1, "the one that was cut");
     assert_eq!(count(DropReason::GoneDisconnected), 9);
     assert_eq!(stats.queued_bytes, 0);
+}
+
+#[test]
+fn a_packet_without_storage_is_lost_and_its_connection_goes_on() {
+    let spec = RelaySpec {
+        configure: |config| config.pool_bytes = 8 << 10,
+        ..RelaySpec::default()
+    };
+    let mut net = Net::new(1, &[spec]);
+    let [reader, sender] = [1, 2].map(|n| net.client(n));
+    net.chunk_bytes_max = 700;
+    net.send(sender, &key(1), &[1; 20_000]);
+    net.send(sender, &key(1), &[2; 100]);
+    net.run();
+    assert_eq!(net.take_packets(reader), [(key(2), vec![2; 100])]);
+    let stats = net.stats(0);
+    let dropped = stats.dropped(DropReason::QueueTail, PacketKind::Other);
+    assert_eq!((dropped.packets, dropped.bytes), (1, 20_000));
+}
+
+#[test]
+fn a_connection_whose_cut_packet_has_no_storage_ends() {
+    let spec = RelaySpec {
+        configure: |config| config.pool_bytes = 8 << 10,
+        ..RelaySpec::default()
+    };
+    let mut net = Net::new(1, &[spec]);
+    let [reader, sender] = [1, 2].map(|n| net.client(n));
+    net.chunk_bytes_max = 1 << 20;
+    net.set_room(reader, Some(2000));
+    // Read whole, written in part: nobody but this connection can hold the rest.
+    loop {
+        net.send(sender, &key(1), &[1; 20_000]);
+        net.run();
+        if let Some(end) = net.end_of(reader) {
+            assert_eq!(end, crate::net::End::Closed(CloseReason::OutOfStorage));
+            break;
+        }
+    }
+    assert_eq!(net.end_of(sender), None);
+    assert_eq!(net.shard_of(0, &key(1)).usage().pool_bytes_free, 8 << 10);
 }
