@@ -253,9 +253,10 @@ func (c *Client) Next(t testing.TB) any {
 // WantPacket expects this packet next.
 func (c *Client) WantPacket(t testing.TB, from key.NodePublic, data []byte) {
 	t.Helper()
-	packet, ok := c.Next(t).(Packet)
+	message := c.Next(t)
+	packet, ok := message.(Packet)
 	if !ok || packet.From != from || !bytes.Equal(packet.Data, data) {
-		t.Fatalf("%s: got %s, want packet of %d bytes from %v", c.Name, brief(packet), len(data), from.ShortString())
+		t.Fatalf("%s: got %s, want this packet of %d bytes from %v", c.Name, brief(message), len(data), from.ShortString())
 	}
 }
 
