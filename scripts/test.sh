@@ -23,7 +23,7 @@ scripts        | no  | shellcheck over the shell scripts, and the unit files und
 fmt            | no  | the format of the Rust sources
 layers         | no  | who may use whom, no IO in the protocol crates, unsafe only where it may be
 clippy         | no  | all lints, all targets, warnings denied
-doc            | no  | the API documentation builds without a warning
+doc            | no  | the documentation of the libraries builds without a warning
 build          | no  | the release binary
 unit           | no  | cargo test over the workspace, with the best io driver of this kernel
 plain-uring    | no  | the tests that start a relay again, io_uring without its newer operations
@@ -43,13 +43,13 @@ stage_setup() {
 stage_scripts() {
     local shell_scripts
     mapfile -t shell_scripts < <(grep -rlE '^#!.*\b(ba)?sh\b' .ci scripts fuzz/*.sh 2>/dev/null; echo scripts/lib.sh)
-    shellcheck --external-sources "${shell_scripts[@]}" && scripts/check-units.sh
+    shellcheck --external-sources --severity=warning "${shell_scripts[@]}" && scripts/check-units.sh
 }
 
 stage_fmt() { cargo fmt --all --check; }
 stage_layers() { scripts/check_layers_test.py && scripts/check_layers.py; }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
-stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items; }
+stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --lib --no-deps --document-private-items; }
 stage_build() { cargo build --locked --release --package towline; }
 stage_unit() { cargo test --locked --workspace; }
 stage_fuzz() { fuzz/run.sh; }
