@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+mod shard;
 
 /// Runs a relay until it has drained.
 pub fn run(config: config::RelayConfig) -> anyhow::Result<()> {

@@ -1,0 +1,87 @@
+//! What the rest of the relay asks of a shard, and the handle it asks through.
+//!
+//! Not on the path of a packet. The queue has no bound of its own: connections to adopt are bounded by the handshake
+//! stage, which holds a place for each until it is adopted; all else is asked by operators.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use towline_derp::connected::{Connected, RateLimit};
+use towline_derp::relay::{ClientRow, Stats, UplinkId};
+use towline_derp::websocket::Codec;
+use towline_io::{DriverStats, Waker};
+use towline_tls::Session;
+use towline_wire::NodePublic;
+
+/// A connection on its way from its handshake to its shard.
+pub(crate) struct Adopted {
+    pub(crate) socket: OwnedFd,
+    pub(crate) tls: Option<Box<Session>>,
+    pub(crate) websocket: Option<Box<Codec>>,
+    /// Bytes of the stream above TLS that were read past the handshake, still WebSocket frames if it is one.
+    pub(crate) plaintext: Vec<u8>,
+    /// Bytes below TLS that were read past the handshake: whole or partial records.
+    pub(crate) raw: Vec<u8>,
+    pub(crate) role: Role,
+}
+
+/// Whose connection it is.
+pub(crate) enum Role {
+    /// A client of ours, or a mesh peer that dialled us.
+    Client {
+        client: Connected,
+        server_info_frame: Vec<u8>,
+        /// Its place among the half-open connections, given up on arrival.
+        place: Option<tokio::sync::OwnedSemaphorePermit>,
+    },
+    /// A relay that we dialled. `closed` is dropped when the connection is.
+    Uplink { uplink: UplinkId, closed: oneshot::Sender<()> },
+}
+
+/// A wish.
+pub(crate) enum Command {
+    Adopt(Box<Adopted>),
+    Kick { key: NodePublic, reply: oneshot::Sender<u32> },
+    /// Closes clients that admission does not allow any more.
+    KeepOnly { allowed: std::sync::Arc<std::collections::HashSet<NodePublic>> },
+    SetLimits(Option<RateLimit>),
+    SetClientLimit { key: NodePublic, limit: Option<RateLimit>, reply: oneshot::Sender<u32> },
+    Snapshot(oneshot::Sender<Snapshot>),
+    Clients(oneshot::Sender<Vec<ClientRow>>),
+    /// Tells clients that bear it, then closes all connections spread over `over`; afterwards the thread ends.
+    Drain { over: Duration },
+}
+
+/// How a shard is.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) stats: Stats,
+    pub(crate) driver: DriverStats,
+    /// CPU time of the thread.
+    pub(crate) cpu_ns: u64,
+    /// Sealed bytes that the kernel has not taken yet.
+    pub(crate) unsent_bytes: u64,
+    /// Connections closed because they took nothing for the write timeout.
+    pub(crate) write_timeouts: u64,
+    /// The same numbers as in `stats`, of the socket layer: bytes with all framing.
+    pub(crate) wire_bytes_in: u64,
+    pub(crate) wire_bytes_out: u64,
+}
+
+/// A shard, as the rest of the relay sees it.
+#[derive(Clone)]
+pub(crate) struct ShardHandle {
+    pub(super) commands: Sender<Command>,
+    pub(super) waker: Waker,
+}
+
+impl ShardHandle {
+    /// Asks; the wish is lost when the shard has ended, which drops its reply.
+    pub(crate) fn ask(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            self.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Leaving without hurting clients: their connections close spread over a time, so that they do not all come to the next
+//! relay at once.
+
+use std::time::Duration;
+
+use towline_derp::relay::ConnId;
+use towline_wire::Time;
+
+use super::turn::Thread;
+
+/// How long a client that was told should keep trying to come back.
+const TRY_FOR_MS: u32 = 30_000;
+
+/// The plan of a drain.
+pub(super) struct Drain {
+    /// Connections still to be closed, the last one first.
+    rest: Vec<ConnId>,
+    /// Time between two closes.
+    pace: Duration,
+    next: Time,
+}
+
+impl Drain {
+    pub(super) fn due(&self) -> Option<Time> {
+        (!self.rest.is_empty()).then_some(self.next)
+    }
+}
+
+impl Thread {
+    /// Tells the clients that bear it and plans the closes.
+    pub(super) fn begin_drain(&mut self, over: Duration) {
+        if self.drain.is_some() {
+            return;
+        }
+        let over_ms = u32::try_from(over.as_millis()).unwrap_or(u32::MAX);
+        self.core.restart_notice(over_ms, over_ms.saturating_add(TRY_FOR_MS));
+        // Clients at home here go last: they lose most.
+        let mut rows: Vec<_> = self.core.clients().map(|row| (row.home, row.conn)).collect();
+        rows.sort_by_key(|(home, _)| !home);
+        let mut rest: Vec<_> = rows.into_iter().map(|(_, conn)| conn).collect();
+        // Uplinks are no clients: they stay until the last client is gone.
+        let uplinks = self.conns.iter().flatten().map(|conn| conn.id);
+        let uplinks: Vec<_> = uplinks.filter(|id| !rest.contains(id)).collect();
+        rest.splice(0..0, uplinks);
+        let pace = over / u32::try_from(rest.len().max(1)).unwrap_or(u32::MAX);
+        self.drain = Some(Drain { rest, pace, next: self.now });
+    }
+
+    /// Closes the connections whose time has come.
+    pub(super) fn continue_drain(&mut self) {
+        while let Some(drain) = &mut self.drain
+            && drain.next <= self.now
+            && let Some(id) = drain.rest.pop()
+        {
+            drain.next += drain.pace;
+            self.close_politely(id);
+        }
+    }
+}

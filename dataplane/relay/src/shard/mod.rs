@@ -1,0 +1,17 @@
+//! Shards: one thread each, which owns a driver, a set of connections and all their state.
+//!
+//! `turn` is the loop; `transport` and `carry` are what lies between socket bytes and the DERP stream; `mailbox` leads to the
+//! other shards; `command` is how the rest of the relay reaches a shard. The protocol itself is `towline_derp::relay`.
+
+mod carry;
+mod command;
+mod conn;
+mod drain;
+mod mailbox;
+mod start;
+mod transport;
+mod turn;
+mod write;
+
+pub(crate) use command::{Adopted, Command, Role, ShardHandle, Snapshot};
+pub(crate) use start::{Shards, ShardsOptions, random};

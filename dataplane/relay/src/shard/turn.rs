@@ -1,0 +1,457 @@
+//! The loop of a shard.
+//!
+//! A turn: wait (which submits what the last turn queued), take completions, messages and commands in, write to every
+//! connection that gained frames and whose socket takes bytes, do what the protocol asks, settle (packets that are still
+//! queued leave the receive buffers), give the buffers back.
+
+use std::io;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use towline_derp::relay::{BufferId, Buffers, ConnId, Effect, Message, Shard, ShardId};
+use towline_io::{Completion, Driver, Received, RecvBuf};
+use towline_wire::Time;
+use tracing::debug;
+
+use super::carry::Carries;
+use super::command::{Adopted, Command, Role, Snapshot};
+use super::conn::{Conn, Sending, WINDOW_BYTES_MAX};
+use super::drain::Drain;
+use super::mailbox::{Inboxes, Outboxes};
+use super::transport::{Flow, Place, Transport, TransportError};
+
+/// How often connections that take nothing are looked at. It is how late a write timeout may be.
+const STALL_CHECK: Duration = Duration::from_millis(250);
+
+/// What a shard is told about its sockets.
+#[derive(Debug, Clone)]
+pub(super) struct SocketRules {
+    /// A client that takes nothing for this long is closed; `None`: never.
+    pub(super) write_timeout: Option<Duration>,
+    /// The same for mesh peers.
+    pub(super) mesh_write_timeout: Duration,
+}
+
+/// All state of a shard's thread.
+pub(super) struct Thread {
+    pub(super) shard: ShardId,
+    pub(super) now: Time,
+    pub(super) core: Shard,
+    pub(super) driver: Driver,
+    pub(super) conns: Vec<Option<Conn>>,
+    pub(super) carries: Carries,
+    /// Receives of this turn, which queued packets point into.
+    pub(super) held: Vec<RecvBuf>,
+    pub(super) outboxes: Outboxes,
+    inboxes: Inboxes,
+    commands: Receiver<Command>,
+    completions: Vec<Completion>,
+    /// Connections that may be written to: those whose send ended with more to write, or that found no send buffer.
+    pub(super) ready: Vec<ConnId>,
+    ready_now: Vec<ConnId>,
+    /// Connections that are, or lately were, blocked.
+    pub(super) stalled: Vec<ConnId>,
+    stall_check: Option<Time>,
+    /// Buffers for the sealed rest of sends that were cut short, used again and again.
+    pub(super) spare_rests: Vec<Vec<u8>>,
+    rules: SocketRules,
+    pub(super) drain: Option<Drain>,
+    pub(super) counts: Counts,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) write_timeouts: u64,
+    pub(super) unsent_bytes: u64,
+    pub(super) wire_bytes_in: u64,
+    pub(super) wire_bytes_out: u64,
+}
+
+/// The bytes that queued packets point to, until the turn ends.
+pub(super) struct TurnBuffers<'a> {
+    pub(super) received: Received<'a>,
+    pub(super) held: &'a [RecvBuf],
+    pub(super) carries: &'a Carries,
+}
+
+impl Buffers for TurnBuffers<'_> {
+    #[inline]
+    fn bytes(&self, buffer: BufferId) -> &[u8] {
+        match Place::of(buffer) {
+            Place::Receive(index) => self.received.bytes(&self.held[index]),
+            Place::Carry(id) => self.carries.bytes(id),
+        }
+    }
+}
+
+impl Thread {
+    pub(super) fn new(
+        shard: ShardId,
+        core: Shard,
+        driver: Driver,
+        (outboxes, inboxes): (Outboxes, Inboxes),
+        commands: Receiver<Command>,
+        rules: SocketRules,
+    ) -> Self {
+        Self {
+            shard,
+            now: now(),
+            core,
+            driver,
+            conns: Vec::new(),
+            carries: Carries::default(),
+            held: Vec::new(),
+            outboxes,
+            inboxes,
+            commands,
+            completions: Vec::new(),
+            ready: Vec::new(),
+            ready_now: Vec::new(),
+            stalled: Vec::new(),
+            stall_check: None,
+            spare_rests: Vec::new(),
+            rules,
+            drain: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Runs until a drain is over.
+    ///
+    /// # Errors
+    /// The driver itself failed: the process cannot go on.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        while !self.turn()? {}
+        Ok(())
+    }
+
+    /// One turn; true when there will be no more.
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut completions = core::mem::take(&mut self.completions);
+        self.driver.wait(self.timeout(), &mut completions)?;
+        self.now = now();
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        self.completions = completions;
+        self.take_messages();
+        if self.core.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.core.handle_timeout(self.now, &mut self.outboxes);
+        }
+        self.check_stalled();
+        self.continue_drain();
+        // A connection that closes may have news for others.
+        loop {
+            self.write_all();
+            if !self.apply_effects() {
+                break;
+            }
+        }
+        self.end_turn();
+        Ok(self.drain.is_some() && self.driver.sockets() == 0)
+    }
+
+    /// How long the wait may last.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let drain = self.drain.as_ref().and_then(Drain::due);
+        let due = [self.core.poll_timeout(), self.stall_check, drain];
+        due.into_iter().flatten().min().map(|due| due - now())
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        match completion {
+            Completion::Received { token, buf } => self.receive(Conn::id_of(token), buf),
+            Completion::Sent { token, result, buf } => self.sent(Conn::id_of(token), result, buf),
+            Completion::Writable { token } => self.writable(Conn::id_of(token)),
+            Completion::Ended { token, error } => {
+                let id = Conn::id_of(token);
+                if let Some(error) = error {
+                    debug!(shard = self.shard.0, slot = id.slot, %error, "connection failed");
+                }
+                self.close(id);
+            }
+            Completion::Closed { .. } => {}
+            Completion::Woken => {
+                while let Ok(command) = self.commands.try_recv() {
+                    self.obey(command);
+                }
+            }
+        }
+    }
+
+    pub(super) fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
+        let conn = self.conns.get_mut(id.slot as usize)?.as_mut()?;
+        (conn.id == id).then_some(conn)
+    }
+
+    fn receive(&mut self, id: ConnId, buf: RecvBuf) {
+        let index = self.held.len();
+        self.counts.wire_bytes_in += buf.len() as u64;
+        self.held.push(buf);
+        let conn = match self.conns.get_mut(id.slot as usize) {
+            Some(Some(conn)) if conn.id == id => conn,
+            _ => return,
+        };
+        let Self { core, driver, carries, held, outboxes, now, .. } = self;
+        let bytes = driver.recv_bytes(&held[index]);
+        let mut sink = |place: Place, offset: usize, bytes: &[u8]| {
+            core.handle_bytes(*now, id, place.buffer(), offset, bytes, outboxes)
+                .map_err(TransportError::from)
+        };
+        let received = conn.transport.receive(Place::Receive(index), bytes, carries, &mut sink);
+        self.received(id, received);
+    }
+
+    fn received(&mut self, id: ConnId, received: Result<Flow, TransportError>) {
+        match received {
+            Ok(Flow::Open) => {
+                if self.conn(id).is_some_and(|conn| conn.transport.has_output()) {
+                    self.ready.push(id);
+                }
+            }
+            Ok(Flow::Ended) => self.close_politely(id),
+            Err(error) => {
+                debug!(shard = self.shard.0, slot = id.slot, %error, "connection closed for its error");
+                self.close_politely(id);
+            }
+        }
+    }
+
+    fn take_messages(&mut self) {
+        for from in (0..self.inboxes.shards()).map(ShardId) {
+            while let Some(record) = self.inboxes.next(from) {
+                let message = Message::decode(record);
+                debug_assert!(message.is_ok(), "shards speak one version");
+                if let Ok(message) = message {
+                    self.core.handle_message(self.now, from, message, &mut self.outboxes);
+                }
+            }
+        }
+    }
+
+    /// Does what the protocol asks for; whether there was anything.
+    fn apply_effects(&mut self) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.core.poll_effect() {
+            any = true;
+            self.apply(effect);
+        }
+        any
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Close { conn, reason } => {
+                debug!(shard = self.shard.0, slot = conn.slot, ?reason, "connection closed");
+                self.close_politely(conn);
+            }
+            Effect::PauseReads { conn } => {
+                if let Some(socket) = self.conn(conn).map(|conn| conn.socket) {
+                    self.driver.pause_recv(socket);
+                }
+            }
+            Effect::ResumeReads { conn } => {
+                if let Some(socket) = self.conn(conn).map(|conn| conn.socket) {
+                    self.driver.resume_recv(socket);
+                }
+            }
+        }
+    }
+
+    /// Packets that are still queued leave the receive buffers, which go back to the driver.
+    fn end_turn(&mut self) {
+        let Self { core, driver, held, carries, .. } = self;
+        core.settle(&TurnBuffers { received: driver.received(), held, carries });
+        for buf in held.drain(..) {
+            driver.recycle(buf);
+        }
+        carries.end_turn();
+        self.outboxes.wake_readers();
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Adopt(adopted) => self.adopt(*adopted),
+            Command::Kick { key, reply } => {
+                let _ = reply.send(self.core.kick(&key));
+            }
+            Command::KeepOnly { allowed } => {
+                let gone: Vec<_> = self
+                    .core
+                    .clients()
+                    .filter(|row| !row.mesh && !allowed.contains(&row.key))
+                    .map(|row| row.key)
+                    .collect();
+                for key in gone {
+                    self.core.kick(&key);
+                }
+            }
+            Command::SetLimits(limit) => self.core.set_limits(limit),
+            Command::SetClientLimit { key, limit, reply } => {
+                let _ = reply.send(self.core.set_client_limit(&key, limit));
+            }
+            Command::Snapshot(reply) => {
+                let _ = reply.send(self.snapshot());
+            }
+            Command::Clients(reply) => {
+                let _ = reply.send(self.core.clients().collect());
+            }
+            Command::Drain { over } => self.begin_drain(over),
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stats: self.core.stats().clone(),
+            driver: self.driver.stats(),
+            cpu_ns: towline_io::host::thread_cpu_ns(),
+            unsent_bytes: self.counts.unsent_bytes,
+            write_timeouts: self.counts.write_timeouts,
+            wire_bytes_in: self.counts.wire_bytes_in,
+            wire_bytes_out: self.counts.wire_bytes_out,
+        }
+    }
+
+    fn adopt(&mut self, adopted: Adopted) {
+        let Adopted { socket, tls, websocket, plaintext, raw, role } = adopted;
+        if self.drain.is_some() {
+            return;
+        }
+        let (id, is_mesh, closed) = match role {
+            Role::Client { client, server_info_frame, place: _place } => {
+                let is_mesh = client.mesh;
+                let id = self.core.handle_connected(self.now, client, server_info_frame, &mut self.outboxes);
+                (id, is_mesh, None)
+            }
+            Role::Uplink { uplink, closed } => {
+                (self.core.handle_uplink(self.now, uplink), true, Some(closed))
+            }
+        };
+        let id = match id {
+            Ok(id) => id,
+            Err(error) => {
+                debug!(shard = self.shard.0, %error, "connection not taken over");
+                return;
+            }
+        };
+        let socket = match self.driver.add(socket, Conn::token(id)) {
+            Ok(socket) => socket,
+            Err(error) => {
+                debug!(shard = self.shard.0, %error, "socket not taken over");
+                self.core.handle_disconnected(self.now, id, &mut self.outboxes);
+                return;
+            }
+        };
+        let slot = id.slot as usize;
+        if self.conns.len() <= slot {
+            self.conns.resize_with(slot + 1, || None);
+        }
+        self.conns[slot] = Some(Conn {
+            id,
+            socket,
+            transport: Transport::new(tls, websocket),
+            sending: Sending::Idle,
+            has_more: true,
+            window_bytes: WINDOW_BYTES_MAX,
+            is_mesh,
+            is_listed_as_stalled: false,
+            _closed: closed,
+        });
+        self.ready.push(id);
+        self.take_leftover(id, plaintext, raw);
+    }
+
+    /// Bytes that came with the handshake: those above TLS first, then those below.
+    fn take_leftover(&mut self, id: ConnId, plaintext: Vec<u8>, raw: Vec<u8>) {
+        for (mut bytes, is_raw) in [(plaintext, false), (raw, true)] {
+            let conn = match self.conns.get_mut(id.slot as usize) {
+                Some(Some(conn)) if conn.id == id && !bytes.is_empty() => conn,
+                _ => continue,
+            };
+            // They lie in no receive buffer, so they become a carry buffer once they are opened.
+            let carry = self.carries.take();
+            let Self { core, carries, outboxes, now, .. } = self;
+            let mut sink = |place: Place, offset: usize, bytes: &[u8]| {
+                core.handle_bytes(*now, id, place.buffer(), offset, bytes, outboxes)
+                    .map_err(TransportError::from)
+            };
+            let place = Place::Carry(carry);
+            let received = if is_raw {
+                conn.transport.receive(place, &mut bytes, carries, &mut sink)
+            } else {
+                conn.transport.receive_plaintext(place, &mut bytes, &mut sink)
+            };
+            *self.carries.bytes_mut(carry) = bytes;
+            self.carries.opened(carry);
+            self.received(id, received);
+        }
+    }
+
+    fn check_stalled(&mut self) {
+        if self.stalled.is_empty() {
+            self.stall_check = None;
+            return;
+        }
+        let due = *self.stall_check.get_or_insert(self.now + STALL_CHECK);
+        if due > self.now {
+            return;
+        }
+        self.stall_check = Some(self.now + STALL_CHECK);
+        let mut stalled = core::mem::take(&mut self.stalled);
+        stalled.retain(|id| {
+            let now = self.now;
+            let rules = self.rules.clone();
+            let Some(conn) = self.conn(*id) else { return false };
+            let Sending::Blocked { since, .. } = &conn.sending else {
+                conn.is_listed_as_stalled = false;
+                return false;
+            };
+            let timeout = if conn.is_mesh { Some(rules.mesh_write_timeout) } else { rules.write_timeout };
+            if timeout.is_some_and(|timeout| now - *since >= timeout) {
+                debug!(shard = self.shard.0, slot = id.slot, "write timeout");
+                self.counts.write_timeouts += 1;
+                self.close(*id);
+                return false;
+            }
+            true
+        });
+        self.stalled = stalled;
+    }
+
+    fn write_all(&mut self) {
+        while let Some(id) = self.core.poll_writable() {
+            self.write(id);
+        }
+        let mut ready = core::mem::replace(&mut self.ready, core::mem::take(&mut self.ready_now));
+        for id in ready.drain(..) {
+            self.write(id);
+        }
+        self.ready_now = ready;
+    }
+
+    /// Says goodbye if the socket takes it, then closes.
+    pub(super) fn close_politely(&mut self, id: ConnId) {
+        self.write_goodbye(id);
+        self.close(id);
+    }
+
+    pub(super) fn close(&mut self, id: ConnId) {
+        if self.conn(id).is_none() {
+            return;
+        }
+        let Some(mut conn) = self.conns[id.slot as usize].take() else { return };
+        self.driver.close(conn.socket);
+        conn.transport.release(&mut self.carries);
+        if let Sending::Blocked { rest, .. } | Sending::Rest { rest } = conn.sending {
+            self.put_rest(rest);
+        }
+        self.core.handle_disconnected(self.now, id, &mut self.outboxes);
+    }
+}
+
+pub(super) fn now() -> Time {
+    Time(towline_io::host::now_ns())
+}
