@@ -34,7 +34,22 @@ interop-shards | yes | the same with four shards
 interop-epoll  | yes | the same on the epoll driver, without what waits for long timeouts
 "
 
-rows() { sed -n 's/ *| */|/gp' <<<"$stages"; }
+# What these stages would test is not in the sources yet. They are left out of the list, which is said
+# at the end of every run, and are part of it from the commit on that brings their subject.
+missing=()
+[[ -e fuzz/run.sh ]] || missing+=(fuzz)
+if grep -q 'this build has no relay' dataplane/relay/src/lib.rs; then
+    missing+=(interop-shards interop-epoll)
+    interop_kinds=derper
+else
+    interop_kinds=all
+fi
+
+rows() {
+    local pattern
+    pattern=$(printf '%s\n' none "${missing[@]}" | paste -sd'|')
+    sed -n 's/ *| */|/gp' <<<"$stages" | grep -vE "^($pattern)\|"
+}
 
 stage_setup() {
     scripts/setup.sh && scripts/peers.sh relay
@@ -46,7 +61,7 @@ stage_scripts() {
     shellcheck --external-sources --severity=warning "${shell_scripts[@]}" && scripts/check-units.sh
 }
 
-stage_fmt() { cargo fmt --all --check; }
+stage_fmt() { cargo fmt --all --check -- -l; }
 stage_layers() { scripts/check_layers_test.py && scripts/check_layers.py; }
 stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --lib --no-deps --document-private-items; }
@@ -60,7 +75,7 @@ stage_plain-uring() {
 }
 stage_epoll() { TOWLINE_RELAY_IO=epoll cargo test --locked "${relay_packages[@]}"; }
 
-stage_interop() { interop all; }
+stage_interop() { interop "$interop_kinds"; }
 stage_interop-shards() { interop towline --shards 4; }
 stage_interop-epoll() { TOWLINE_RELAY_IO=epoll interop towline --quick; }
 
@@ -111,6 +126,7 @@ for name in "${chosen[@]}"; do run_stage "$name"; done
 
 printf '\n'
 say "took $((SECONDS / 60)) min $((SECONDS % 60)) s"
+if ((${#missing[@]} > 0)); then say "not there to be tested yet: ${missing[*]}; interop ran against $interop_kinds"; fi
 ((${#failed[@]} == 0)) || say "failed: ${failed[*]}"
 # Stages, not single tests: each stage prints the counts of its own runner.
 printf 'stages: %d passed, %d failed\n' "${#passed[@]}" "${#failed[@]}"
