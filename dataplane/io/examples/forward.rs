@@ -34,6 +34,14 @@ struct Load {
     rounds: usize,
 }
 
+/// One way to run a driver.
+#[derive(Clone, Copy)]
+struct Way {
+    kind: DriverKind,
+    features: Features,
+    gather: Duration,
+}
+
 const ROUND: Duration = Duration::from_millis(500);
 
 fn main() {
@@ -52,35 +60,28 @@ fn main() {
          the best of {} rounds of {ROUND:?}, taken in turns",
         load.pairs, load.in_flight, load.burst, load.rounds
     );
-    let all = Features::all();
+    let (all, gather) = (Features::all(), DriverConfig::default().gather);
     let older = Features::INCREMENTAL
         .with(Features::NO_SQARRAY)
         .with(Features::NO_IOWAIT);
+    let way = |kind, features, gather| Way {
+        kind,
+        features,
+        gather,
+    };
+    let (uring, epoll, none) = (DriverKind::Uring, DriverKind::Epoll, Features::none());
     let ways = [
-        ("uring", DriverKind::Uring, all),
-        (
-            "uring, whole buffers",
-            DriverKind::Uring,
-            all.without(Features::INCREMENTAL),
-        ),
-        ("uring, as of 6.1", DriverKind::Uring, all.without(older)),
-        (
-            "uring, single-shot",
-            DriverKind::Uring,
-            all.without(Features::MULTISHOT_RECV),
-        ),
-        (
-            "uring, unrestricted",
-            DriverKind::Uring,
-            all.without(Features::RESTRICTIONS),
-        ),
-        ("uring, base", DriverKind::Uring, Features::none()),
-        ("epoll", DriverKind::Epoll, Features::none()),
+        ("uring", way(uring, all, gather)),
+        ("uring, not gathering", way(uring, all, Duration::ZERO)),
+        ("uring, as of 6.1", way(uring, all.without(older), gather)),
+        ("uring, base", way(uring, none, gather)),
+        ("epoll", way(epoll, none, gather)),
+        ("epoll, not gathering", way(epoll, none, Duration::ZERO)),
     ];
     let mut best: Vec<Option<Row>> = vec![None; ways.len()];
     for _ in 0..load.rounds {
-        for (best, (_, kind, features)) in best.iter_mut().zip(&ways) {
-            let row = measure(*kind, *features, load);
+        for (best, (_, way)) in best.iter_mut().zip(&ways) {
+            let row = measure(*way, load);
             if best.is_none_or(|best| row.cpu_ns < best.cpu_ns) {
                 *best = Some(row);
             }
@@ -109,7 +110,7 @@ struct Row {
     bytes_per_recv: f64,
 }
 
-fn measure(kind: DriverKind, features: Features, load: Load) -> Row {
+fn measure(way: Way, load: Load) -> Row {
     let mut inlets = Vec::new();
     let mut outlets = Vec::new();
     let mut sockets: Vec<OwnedFd> = Vec::new();
@@ -127,8 +128,8 @@ fn measure(kind: DriverKind, features: Features, load: Load) -> Row {
     );
     let forwarder = {
         let stop = Arc::clone(&stop);
-        let name = format!("forward-{kind}");
-        let run = move || forward(kind, features, sockets, &stop);
+        let name = format!("forward-{}", way.kind);
+        let run = move || forward(way, sockets, &stop);
         thread::Builder::new().name(name).spawn(run).unwrap()
     };
     let generator = {
@@ -151,18 +152,14 @@ fn measure(kind: DriverKind, features: Features, load: Load) -> Row {
 }
 
 /// Sends what comes in at an even token out at the next one.
-fn forward(
-    kind: DriverKind,
-    features: Features,
-    sockets: Vec<OwnedFd>,
-    stop: &AtomicBool,
-) -> (u64, u64, DriverStats) {
+fn forward(way: Way, sockets: Vec<OwnedFd>, stop: &AtomicBool) -> (u64, u64, DriverStats) {
     host::pin_thread(host::cpus_allowed().unwrap()[0]).unwrap();
     let config = DriverConfig {
-        features,
+        features: way.features,
+        gather: way.gather,
         ..DriverConfig::default()
     };
-    let mut driver = Driver::open(kind, &config).unwrap();
+    let mut driver = Driver::open(way.kind, &config).unwrap();
     let ids: Vec<SocketId> = sockets
         .into_iter()
         .enumerate()

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::epoll::Epoll;
+use crate::pace::make_timers_precise;
 use crate::pool::{RecvPool, SendPool};
 use crate::uring::Uring;
 use crate::{
@@ -52,6 +53,9 @@ impl Driver {
     pub fn open(kind: DriverKind, config: &DriverConfig) -> Result<Self, DriverError> {
         if let Some(fault) = config.fault() {
             return Err(DriverError::Config(fault));
+        }
+        if !config.gather.is_zero() {
+            make_timers_precise();
         }
         let inner = match kind {
             DriverKind::Uring => Inner::Uring(Uring::open(config)?),

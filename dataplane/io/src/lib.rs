@@ -12,6 +12,7 @@ mod error;
 mod features;
 mod flags;
 pub mod host;
+mod pace;
 mod pool;
 mod probe;
 mod slab;

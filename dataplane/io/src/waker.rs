@@ -80,6 +80,11 @@ impl Alarm {
             .is_ok()
     }
 
+    /// Whether somebody called since the last [`Self::wake_up`].
+    pub(crate) fn is_called(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == CALLED
+    }
+
     /// After sleeping, or instead of it: whether somebody called.
     pub(crate) fn wake_up(&self) -> bool {
         self.0.state.swap(AWAKE, Ordering::AcqRel) == CALLED

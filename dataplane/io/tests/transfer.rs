@@ -48,7 +48,7 @@ fn echoes_many_sockets(way: support::Way) {
 }
 
 fn echoes_large_transfers(way: support::Way) {
-    transfer(&mut way.open(tight()), 8, 2 << 20);
+    transfer(&mut way.open(tight()), 8, 512 << 10);
 }
 
 fn echoes_with_default_sizes(way: support::Way) {

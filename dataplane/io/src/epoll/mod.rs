@@ -16,6 +16,7 @@ use self::socket::{
     ENDED, HUNG_UP, KEEPS_FROM_RECV, NOTIFY, PAUSED, QUEUED, READABLE, Socket, WRITABLE,
 };
 use self::sys::Poller;
+use crate::pace::Pace;
 use crate::pool::{RecvPool, SendPool};
 use crate::slab::Slab;
 use crate::waker::{Alarm, Waker};
@@ -49,6 +50,7 @@ pub(crate) struct Epoll {
     /// Completions that need no kernel, for the next `wait`.
     backlog: Vec<Completion>,
     alarm: Alarm,
+    pace: Pace,
     recv_burst: u32,
     /// Most bytes of one receive.
     recv_bytes_max: u32,
@@ -78,6 +80,7 @@ impl Epoll {
             writable: Vec::new(),
             backlog: Vec::new(),
             alarm,
+            pace: Pace::new(config.gather),
             recv_burst: config.recv_burst,
             recv_bytes_max: config.recv_buffer_bytes,
             turn: 1,
@@ -196,12 +199,26 @@ impl Epoll {
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
         self.turn += 1;
+        let starved = self.free.is_empty() && self.filling.is_none();
+        let idle = self.readable.is_empty() || starved;
+        let gather = if idle {
+            self.pace.gather(timeout)
+        } else {
+            None
+        };
+        let timeout = match gather {
+            Some(window) if !self.alarm.is_called() => {
+                std::thread::sleep(window);
+                timeout.map(|timeout| timeout - window)
+            }
+            _ => timeout,
+        };
         let before = out.len();
+        let bytes_before = self.stats.received_bytes;
         out.append(&mut self.backlog);
         self.report_writable(out);
 
-        let starved = self.free.is_empty() && self.filling.is_none();
-        let idle = out.len() == before && (self.readable.is_empty() || starved);
+        let idle = idle && out.len() == before;
         let sleep = idle && timeout != Some(Duration::ZERO) && self.alarm.fall_asleep();
         self.stats.enters += 1;
         let polled = self
@@ -214,6 +231,7 @@ impl Epoll {
         self.handle_events();
         self.report_writable(out);
         self.receive(out);
+        self.pace.received(self.stats.received_bytes - bytes_before);
         Ok(())
     }
 

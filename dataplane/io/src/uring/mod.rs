@@ -25,6 +25,7 @@ use self::buffers::Provider;
 use self::ring::Ring;
 use self::socket::{CLOSING, PAUSED, POLL, SEND, Socket};
 use self::user_data::{Op, pack};
+use crate::pace::Pace;
 use crate::pool::{RecvPool, Region, SendPool};
 use crate::slab::Slab;
 use crate::waker::{Alarm, Waker};
@@ -50,6 +51,7 @@ pub(crate) struct Uring {
     /// Where the kernel reads the alarm's eventfd to.
     alarm_value: Region,
     alarm_armed: bool,
+    pace: Pace,
     /// A submission failed for good: the next `wait` says so.
     fault: Option<io::Error>,
     stats: DriverStats,
@@ -77,6 +79,7 @@ impl Uring {
             alarm: Alarm::new().map_err(|error| DriverError::os("eventfd", error))?,
             alarm_value: Region::new(size_of::<u64>()).map_err(mmap)?,
             alarm_armed: false,
+            pace: Pace::new(config.gather),
             fault: None,
             stats: DriverStats::default(),
         })
@@ -203,7 +206,9 @@ impl Uring {
         let idle = self.backlog.is_empty() && self.ring.harvested(0).is_none() && !starving;
         out.append(&mut self.backlog);
 
+        let timeout = if idle { self.gather(timeout)? } else { timeout };
         let sleep = idle && timeout != Some(Duration::ZERO) && self.alarm.fall_asleep();
+        let before = self.stats.received_bytes;
         let entered = if sleep {
             self.ring.enter(1, timeout)
         } else {
@@ -221,7 +226,23 @@ impl Uring {
             self.ring.harvest();
             self.handle_harvested(out);
         }
+        self.pace.received(self.stats.received_bytes - before);
         Ok(())
+    }
+
+    /// Lets completions gather, when that is worth it. Gives the rest of the timeout.
+    fn gather(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        let Some(window) = self.pace.gather(timeout) else {
+            return Ok(timeout);
+        };
+        if self.alarm.is_called() {
+            return Ok(timeout);
+        }
+        // Sends leave first. The kernel must not be asked for completions meanwhile: it would begin
+        // with a receive of the little that is there.
+        self.ring.submit()?;
+        std::thread::sleep(window);
+        Ok(timeout.map(|timeout| timeout - window))
     }
 }
 

@@ -79,9 +79,29 @@ impl Ring {
         }
     }
 
+    /// Submits all that is queued, and neither waits for completions nor lets them happen.
+    pub(crate) fn submit(&mut self) -> io::Result<()> {
+        let submit = self.ring.submission().len() as u32;
+        if submit == 0 {
+            return Ok(());
+        }
+        self.enter_with(submit, 0, 0, None)
+    }
+
     /// Submits all that is queued and waits until there are `want` completions or the time is over.
     /// Returns early on a signal.
     pub(crate) fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let submit = self.ring.submission().len() as u32;
+        self.enter_with(submit, want, ENTER_GETEVENTS, timeout)
+    }
+
+    fn enter_with(
+        &mut self,
+        submit: u32,
+        want: u32,
+        flags: u32,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
         let timespec = timeout.map(|timeout| libc::timespec {
             tv_sec: timeout.as_secs().min(i64::MAX as u64) as libc::time_t,
             tv_nsec: timeout.subsec_nanos().into(),
@@ -94,7 +114,7 @@ impl Ring {
                 .as_ref()
                 .map_or(0, |timespec| core::ptr::from_ref(timespec) as u64),
         };
-        let mut flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
+        let mut flags = flags | ENTER_EXT_ARG;
         if self.features.contains(Features::NO_IOWAIT) {
             flags |= ENTER_NO_IOWAIT;
         }
@@ -106,7 +126,6 @@ impl Ring {
             None => self.ring.as_raw_fd(),
         };
         self.enters += 1;
-        let submit = self.ring.submission().len() as u32;
         match sys_enter(fd, submit, want, flags, &arg) {
             Ok(()) => Ok(()),
             // Time is over; a signal; or the kernel wants completions taken first.
