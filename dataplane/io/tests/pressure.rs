@@ -8,10 +8,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use support::{check, fill, on_every_driver, pair, run, run_for, tight};
+use towline_io::socket::set_notsent_lowat;
 use towline_io::{Completion, Driver, DriverConfig, SocketId};
 
 on_every_driver!(
     a_slow_reader_blocks_and_unblocks_its_sender,
+    a_low_water_mark_counts_as_full,
     room_is_reported_once_for_each_question,
     a_second_send_at_the_same_time_is_refused,
     the_rest_of_a_short_send_can_follow,
@@ -43,6 +45,29 @@ fn a_slow_reader_blocks_and_unblocks_its_sender(way: support::Way) {
         sent = fill_up(&mut driver, id, sent);
     }
     assert!(driver.stats().send_blocked >= 6);
+}
+
+fn a_low_water_mark_counts_as_full(way: support::Way) {
+    let mut driver = way.open(tight());
+    let (ours, mut peer) = pair();
+    set_notsent_lowat(&ours, 32 << 10).unwrap();
+    let id = driver.add(ours, 1).unwrap();
+    let (other, _idle_peer) = pair();
+    let other = driver.add(other, 1).unwrap();
+    let plain = fill_up(&mut driver, other, 0);
+    let sent = fill_up(&mut driver, id, 0);
+    assert!(sent < plain, "{sent} bytes with the mark, {plain} without");
+    driver.notify_writable(id);
+    let reader = std::thread::spawn(move || {
+        let mut bytes = vec![0; sent as usize];
+        peer.read_exact(&mut bytes).unwrap();
+        check(0, 0, &bytes);
+        peer
+    });
+    run(&mut driver, |_, completion| {
+        matches!(completion, Completion::Writable { token: 1 })
+    });
+    drop(reader.join().unwrap());
 }
 
 /// Sends until the socket is full. Gives the place in the stream that was reached.

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -16,6 +18,7 @@ on_every_driver!(
     a_timeout_ends_the_wait_in_time,
     a_zero_timeout_does_not_wait,
     waiting_costs_no_processor,
+    a_socket_that_does_not_block_is_waited_for_too,
     another_thread_wakes_a_sleeping_driver,
     no_call_is_lost_and_calls_join,
     a_waker_may_outlive_its_driver,
@@ -64,6 +67,29 @@ fn waiting_costs_no_processor(way: support::Way) {
         .unwrap();
     assert!(host::thread_cpu_ns() - cpu < 10_000_000);
     assert!(out.is_empty());
+}
+
+fn a_socket_that_does_not_block_is_waited_for_too(way: support::Way) {
+    let mut driver = way.open(tight());
+    let (ours, mut peer) = support::pair();
+    let ours = TcpStream::from(ours);
+    ours.set_nonblocking(true).unwrap();
+    driver.add(ours.into(), 1).unwrap();
+    let mut out = Vec::new();
+    let end = Instant::now() + Duration::from_millis(30);
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        driver.wait(Some(left), &mut out).unwrap();
+    }
+    assert!(out.is_empty(), "{out:?}");
+    assert!(driver.stats().enters < 20, "{:?}", driver.stats());
+    peer.write_all(b"now").unwrap();
+    while out.is_empty() {
+        driver.wait(Some(PATIENCE), &mut out).unwrap();
+    }
+    assert!(
+        matches!(&out[..], [Completion::Received { buf, .. }] if buf.len() == 3),
+        "{out:?}"
+    );
 }
 
 fn another_thread_wakes_a_sleeping_driver(way: support::Way) {
