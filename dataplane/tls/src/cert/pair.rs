@@ -15,6 +15,7 @@ use super::trust::CertPin;
 #[derive(Clone)]
 pub struct CertPair {
     pub(super) certified: Arc<CertifiedKey>,
+    not_before_secs: u64,
     not_after_secs: u64,
     pin: CertPin,
 }
@@ -44,9 +45,9 @@ impl CertPair {
         key: &PrivateKeyDer<'_>,
     ) -> Result<Self, CertError> {
         let leaf = chain.first().ok_or(CertError::NoCertificate)?;
-        let not_after_secs = der::read_certificate(leaf)
-            .ok_or_else(|| CertError::UnusableCertificate("not an X.509 certificate".to_owned()))?
-            .not_after_secs;
+        let fields = der::read_certificate(leaf)
+            .ok_or_else(|| CertError::UnusableCertificate("not an X.509 certificate".to_owned()))?;
+        let (not_before_secs, not_after_secs) = (fields.not_before_secs, fields.not_after_secs);
         let pin = CertPin::of(leaf);
         let key =
             any_supported_type(key).map_err(|error| CertError::UnusableKey(error.to_string()))?;
@@ -58,9 +59,15 @@ impl CertPair {
         }
         Ok(Self {
             certified: Arc::new(certified),
+            not_before_secs,
             not_after_secs,
             pin,
         })
+    }
+
+    /// When the leaf's validity begins, in seconds since 1970.
+    pub fn not_before_secs(&self) -> u64 {
+        self.not_before_secs
     }
 
     /// When the leaf expires, in seconds since 1970.

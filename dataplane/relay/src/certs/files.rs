@@ -1,0 +1,173 @@
+//! Certificates and keys as files: derper's names, one way to read a pair, one way to write a
+//! secret. Decides nothing about when.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustls::client::verify_server_name;
+use rustls::server::ParsedCertificate;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use towline_tls::cert::{CertError, CertPair};
+use zeroize::Zeroizing;
+
+/// Larger than any chain that a handshake can carry; stops a mistaken path from filling memory.
+const FILE_BYTES_MAX: u64 = 256 << 10;
+
+/// `<certdir>/<hostname>.crt` and `.key`.
+pub(super) struct PairFiles {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+/// Why a pair cannot be loaded from its files.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PairFilesError {
+    /// One of the files, or both, are not there.
+    #[error("there is no {}; put the certificate and its key there, or choose another --certmode", .0.display())]
+    Missing(PathBuf),
+    /// The file system said no.
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// The content is wrong.
+    #[error("{}: {source}", path.display())]
+    Content { path: PathBuf, source: CertError },
+    /// The certificate is for something else; no client would accept it.
+    #[error("{} is not a certificate for {hostname}: {reason}", path.display())]
+    OtherName {
+        path: PathBuf,
+        hostname: String,
+        reason: String,
+    },
+}
+
+/// What tells that a file was replaced, without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp([Option<FileStamp>; 2]);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileStamp {
+    inode: u64,
+    size_bytes: u64,
+    modified: (i64, i64),
+}
+
+impl PairFiles {
+    pub(super) fn new(dir: &Path, hostname: &str) -> Self {
+        // derper's names: letters, digits, `-` and `.`; an IPv6 address loses its colons.
+        let stem: String = hostname
+            .chars()
+            .filter(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.'))
+            .collect();
+        Self {
+            certificate: dir.join(format!("{stem}.crt")),
+            key: dir.join(format!("{stem}.key")),
+        }
+    }
+
+    /// Reads the pair and checks that it belongs together and is for `hostname`. An expired one
+    /// is loaded: the operator hears of it, and it is no worse than none.
+    pub(super) fn load(&self, hostname: &str) -> Result<CertPair, PairFilesError> {
+        let certificate_pem = read(&self.certificate)?;
+        let key_pem = read(&self.key)?;
+        let pair = CertPair::from_pem(&certificate_pem, &key_pem).map_err(|source| {
+            let path = match source {
+                CertError::NoKey | CertError::KeyPem(_) | CertError::UnusableKey(_) => &self.key,
+                CertError::KeyMismatch => &self.key,
+                _ => &self.certificate,
+            };
+            PairFilesError::Content {
+                path: path.clone(),
+                source,
+            }
+        })?;
+        check_name(&certificate_pem, hostname).map_err(|reason| PairFilesError::OtherName {
+            path: self.certificate.clone(),
+            hostname: hostname.to_owned(),
+            reason,
+        })?;
+        Ok(pair)
+    }
+
+    /// What the files look like now.
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp([&self.certificate, &self.key].map(|path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some(FileStamp {
+                inode: metadata.ino(),
+                size_bytes: metadata.len(),
+                modified: (metadata.mtime(), metadata.mtime_nsec()),
+            })
+        }))
+    }
+}
+
+impl Stamp {
+    /// Both files are there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+}
+
+/// Whether the first certificate in the text is for this name or address.
+pub(super) fn check_name(certificate_pem: &[u8], hostname: &str) -> Result<(), String> {
+    let leaf =
+        CertificateDer::from_pem_slice(certificate_pem).map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(hostname).map_err(|error| error.to_string())?;
+    let leaf = ParsedCertificate::try_from(&leaf).map_err(|error| error.to_string())?;
+    verify_server_name(&leaf, &name).map_err(|error| error.to_string())
+}
+
+/// Reads a file of bounded size, wiped when dropped.
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, PairFilesError> {
+    let mut content = Zeroizing::new(Vec::new());
+    let outcome =
+        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content));
+    match outcome {
+        Ok(_) if content.len() as u64 > FILE_BYTES_MAX => Err(PairFilesError::Read {
+            path: path.to_owned(),
+            source: io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")),
+        }),
+        Ok(_) => Ok(content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(PairFilesError::Missing(path.to_owned()))
+        }
+        Err(source) => Err(PairFilesError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all, also when power fails.
+pub(super) fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.tmp", std::process::id()));
+    let draft = PathBuf::from(draft);
+    // Left behind by a process that died with our number.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&draft, path))
+        .and_then(|()| match path.parent() {
+            Some(dir) => File::open(dir)?.sync_all(),
+            None => Ok(()),
+        });
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}

@@ -1,0 +1,65 @@
+//! Certificates that the relay makes for itself, kept so that the pin in a DERP map stays right
+//! over restarts.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rustls_pki_types::UnixTime;
+use towline_tls::cert::{CertPair, SelfSigned};
+
+use super::files::{PairFiles, PairFilesError, write_secret};
+
+/// How long before its end an operator hears of it at every start.
+pub(super) const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The kept certificate if it is for this name and has not expired, or else a new one.
+pub(super) fn load_or_make(
+    files: &PairFiles,
+    hostname: &str,
+    now: UnixTime,
+) -> anyhow::Result<CertPair> {
+    match files.load(hostname) {
+        Ok(pair) if pair.not_after_secs() > now.as_secs() => return Ok(pair),
+        Ok(_) => tracing::warn!(
+            "{} has expired and is replaced; clients need the new pin in the DERP map",
+            files.certificate.display()
+        ),
+        Err(PairFilesError::Missing(_)) => {}
+        Err(error @ PairFilesError::OtherName { .. }) => {
+            tracing::warn!(%error, "it is replaced");
+        }
+        // Perhaps somebody's real key, with a mistake in it: not ours to overwrite.
+        Err(error) => {
+            return Err(error).context("move the two files away to get a new certificate");
+        }
+    }
+    make(files, hostname, now)
+}
+
+/// Makes a certificate and keeps it.
+pub(super) fn make(files: &PairFiles, hostname: &str, now: UnixTime) -> anyhow::Result<CertPair> {
+    let (has_certificate, has_key) = (files.certificate.exists(), files.key.exists());
+    if has_certificate != has_key {
+        let (there, missing) = match has_key {
+            true => (&files.key, &files.certificate),
+            false => (&files.certificate, &files.key),
+        };
+        anyhow::bail!(
+            "there is {} without {}; add the other one, or move it away to get a new certificate",
+            there.display(),
+            missing.display()
+        );
+    }
+    if let Some(dir) = files.certificate.parent() {
+        super::create_cert_dir(dir)?;
+    }
+    let made = SelfSigned::generate(hostname, now)?;
+    let pair = CertPair::from_pem(made.certificate_pem.as_bytes(), made.key_pem.as_bytes())?;
+    for (path, content) in [
+        (&files.key, made.key_pem.as_bytes()),
+        (&files.certificate, made.certificate_pem.as_bytes()),
+    ] {
+        write_secret(path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(pair)
+}
