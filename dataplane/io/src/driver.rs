@@ -98,7 +98,8 @@ impl Driver {
     }
 
     /// Takes over a connected stream socket and starts to receive. `token` comes with each of its
-    /// completions. The socket's own blocking mode does not matter.
+    /// completions. The socket's own blocking mode does not matter, and may
+    /// be changed.
     ///
     /// # Errors
     /// `QuotaExceeded` at `sockets_max`, or what the kernel says; the socket is closed then.

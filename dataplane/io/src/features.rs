@@ -14,7 +14,8 @@ impl Features {
     pub const COOP_TASKRUN: Self = Self(1);
     /// `IORING_SETUP_SINGLE_ISSUER` (6.0): the kernel may rely on one submitting thread.
     pub const SINGLE_ISSUER: Self = Self(1 << 1);
-    /// `IORING_SETUP_DEFER_TASKRUN` (6.1): completions run only when the owner enters; needs `SINGLE_ISSUER`.
+    /// `IORING_SETUP_DEFER_TASKRUN` (6.1): completions run only when the owner enters; needs
+    /// `SINGLE_ISSUER`.
     pub const DEFER_TASKRUN: Self = Self(1 << 2);
     /// `IORING_SETUP_NO_SQARRAY` (6.6): one indirection less in a submission.
     pub const NO_SQARRAY: Self = Self(1 << 3);
@@ -28,7 +29,8 @@ impl Features {
     pub const INCREMENTAL: Self = Self(1 << 7);
     /// `IORING_RECV_MULTISHOT` (6.0): one receive request serves a socket for its life.
     pub const MULTISHOT_RECV: Self = Self(1 << 8);
-    /// `IORING_REGISTER_RESTRICTIONS` (5.10): the ring takes only the operations that this crate uses.
+    /// `IORING_REGISTER_RESTRICTIONS` (5.10): the ring takes only the operations that this crate
+    /// uses.
     pub const RESTRICTIONS: Self = Self(1 << 9);
 
     const NAMES: [(Self, &'static str); 10] = [

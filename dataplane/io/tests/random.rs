@@ -1,5 +1,5 @@
-//! Everything at once, in an order that a seed decides: whatever a driver's owner and peers do, each
-//! stream stays in order, each promise about completions holds, and each buffer comes back.
+//! Everything at once, in an order that a seed decides: whatever a driver's owner and peers do,
+//! each stream stays in order, each promise about completions holds, and each buffer comes back.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

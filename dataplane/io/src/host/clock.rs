@@ -1,6 +1,7 @@
 //! Clocks. All of them in nanoseconds.
 
-/// `CLOCK_BOOTTIME`: never goes back, and counts while the machine sleeps, which a session's age must.
+/// `CLOCK_BOOTTIME`: never goes back, and counts while the machine sleeps, which a session's age
+/// must.
 #[must_use]
 pub fn now_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME)

@@ -105,7 +105,8 @@ impl RecvPool {
     /// The filler put `len` more bytes into a buffer, and is done with it when `retire`.
     ///
     /// # Panics
-    /// When the kernel claims to have written past the end of a buffer: memory would be corrupt already.
+    /// When the kernel claims to have written past the end of a buffer: memory would be corrupt
+    /// already.
     pub(crate) fn filled(&mut self, buffer: u16, len: u32, retire: bool) -> RecvBuf {
         let state = &mut self.buffers[usize::from(buffer)];
         let offset = state.filled;

@@ -66,7 +66,8 @@ impl Ring {
     /// Queues a request; submits first when the queue is full.
     ///
     /// # Safety
-    /// What the request points to must stay valid, and untouched by others, until its (last) completion.
+    /// What the request points to must stay valid, and untouched by others, until its (last)
+    /// completion.
     pub(crate) unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
         loop {
             // SAFETY: the caller vouches for the entry.
