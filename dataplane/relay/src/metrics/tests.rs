@@ -110,6 +110,7 @@ pub(crate) fn input() -> MetricsInput {
         shards: vec![(
             0,
             Snapshot {
+                shard: 0,
                 stats,
                 driver: DriverStats::default(),
                 cpu_ns: 1,
