@@ -26,8 +26,54 @@ cargo build --locked --release --package towline
 mkdir -p "$state"
 listen=$address:$derp_port
 [[ $address != *:* ]] || listen=[$address]:$derp_port
-say "starting the relay; Ctrl-C stops it"
-exec target/release/towline relay \
+target/release/towline relay \
     --listen "$listen" --http-port -1 --stun-port "$stun_port" \
-    --certmode self-signed --hostname "$address" --certdir "$state" \
-    --key-file "$state/relay.key"
+    --certmode self-signed --hostname "$address" --certdir "$state" --key-file "$state/relay.key" \
+    --admin-socket "$state/relay.sock" --drain-time 1s &
+relay=$!
+trap 'kill -TERM "$relay" 2>/dev/null || true' INT TERM
+
+# The relay tells the pin of its certificate once it serves.
+pin=
+for _ in {1..100}; do
+    kill -0 "$relay" 2>/dev/null || { wait "$relay" || die "the relay did not start; its last lines say why"; }
+    pin=$(target/release/towline relay status --admin-socket "$state/relay.sock" --output json 2>/dev/null |
+        grep -o 'sha256-raw:[0-9a-f]*' || true)
+    [[ -z $pin ]] || break
+    sleep 0.1
+done
+[[ -n $pin ]] || warn "the relay runs but does not tell its certificate"
+
+cat <<MAP
+
+The relay is running. Paste this region into your DERP map (Tailscale: "derpMap" of the policy file,
+Headscale: a file in derp.paths, Coder: --derp-config-path):
+
+{
+  "Regions": {
+    "900": {
+      "RegionID": 900,
+      "RegionCode": "towline",
+      "RegionName": "towline",
+      "Nodes": [
+        {
+          "Name": "900a",
+          "RegionID": 900,
+          "HostName": "$address",
+          "CertName": "$pin",
+          "DERPPort": $derp_port,
+          "STUNPort": $stun_port
+        }
+      ]
+    }
+  }
+}
+
+How it is doing:  target/release/towline relay status --admin-socket $state/relay.sock
+To stop it:       Ctrl-C, or kill $relay
+
+MAP
+
+# The first wait ends early when a signal comes; the second one sees the relay out.
+wait "$relay" || wait "$relay" 2>/dev/null || true
+say "stopped"
