@@ -1,12 +1,20 @@
 #![forbid(unsafe_code)]
 //! The relay: acceptor, handshakes, shards, admission, mesh, metrics, drain.
+//!
+//! `server` composes it and `relay` is how its operator meets it. A connection goes from `stage` (accept, TLS, HTTP, DERP
+//! handshake, `admission`) to the thread of the `shard` that owns its key, where it stays. Called by the command line.
 
 pub mod admin;
+mod admission;
+mod certs;
 pub mod config;
+mod mesh;
+mod metrics;
+mod pages;
+mod relay;
+mod server;
 mod shard;
+mod stage;
+mod stun;
 
-/// Runs a relay until it has drained.
-pub fn run(config: config::RelayConfig) -> anyhow::Result<()> {
-    drop(config);
-    anyhow::bail!("this build has no relay")
-}
+pub use server::run;

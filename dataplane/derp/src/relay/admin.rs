@@ -46,6 +46,8 @@ pub struct ClientRow {
     pub queued_bytes: u32,
     /// Since when it is connected.
     pub connected_at: Time,
+    /// Its rate limit, its own or the default.
+    pub limit: Option<RateLimit>,
 }
 
 /// How full a shard's bounded stores are.
@@ -156,6 +158,7 @@ impl Shard {
             duplicate: conn.duplicate,
             active,
             paused: conn.paused.any(),
+            limit: conn.rate.as_ref().map(|rate| rate.limit()),
             received: conn.received,
             sent: conn.sent,
             dropped: conn.out.dropped,

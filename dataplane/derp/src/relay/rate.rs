@@ -35,6 +35,11 @@ impl ReceiveRate {
         })
     }
 
+    /// The limit that it keeps.
+    pub(super) const fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
     /// Notes that `bytes` came in. Returns until when to read no more.
     #[inline]
     pub(super) fn spend(&mut self, now: Time, bytes: usize) -> Option<Time> {

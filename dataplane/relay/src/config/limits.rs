@@ -15,7 +15,7 @@ pub struct LimitsConfig {
     /// Burst of new connections (`-accept-connection-burst`).
     pub accept_burst: u64,
     /// Connections that may be in their handshake at once, from accept to admission; more
-    /// are closed.
+    /// wait in the listen queue.
     pub half_open_max: u32,
     /// Connections open at once; `None`: as many as file descriptors allow.
     pub connections_max: Option<u32>,

@@ -15,6 +15,8 @@ use towline_io::{DriverStats, Waker};
 use towline_tls::Session;
 use towline_wire::NodePublic;
 
+use crate::metrics::ActiveTls;
+
 /// A connection on its way from its handshake to its shard.
 pub(crate) struct Adopted {
     pub(crate) socket: OwnedFd,
@@ -24,6 +26,8 @@ pub(crate) struct Adopted {
     pub(crate) plaintext: Vec<u8>,
     /// Bytes below TLS that were read past the handshake: whole or partial records.
     pub(crate) raw: Vec<u8>,
+    /// Counts it among the open TLS connections.
+    pub(crate) active_tls: Option<ActiveTls>,
     pub(crate) role: Role,
 }
 
@@ -37,26 +41,41 @@ pub(crate) enum Role {
         place: Option<tokio::sync::OwnedSemaphorePermit>,
     },
     /// A relay that we dialled. `closed` is dropped when the connection is.
-    Uplink { uplink: UplinkId, closed: oneshot::Sender<()> },
+    Uplink {
+        uplink: UplinkId,
+        closed: oneshot::Sender<()>,
+    },
 }
 
 /// A wish.
 pub(crate) enum Command {
     Adopt(Box<Adopted>),
-    Kick { key: NodePublic, reply: oneshot::Sender<u32> },
+    Kick {
+        key: NodePublic,
+        reply: oneshot::Sender<u32>,
+    },
     /// Closes clients that admission does not allow any more.
-    KeepOnly { allowed: std::sync::Arc<std::collections::HashSet<NodePublic>> },
+    KeepOnly {
+        allowed: std::sync::Arc<std::collections::HashSet<NodePublic>>,
+    },
     SetLimits(Option<RateLimit>),
-    SetClientLimit { key: NodePublic, limit: Option<RateLimit>, reply: oneshot::Sender<u32> },
+    SetClientLimit {
+        key: NodePublic,
+        limit: Option<RateLimit>,
+        reply: oneshot::Sender<u32>,
+    },
     Snapshot(oneshot::Sender<Snapshot>),
     Clients(oneshot::Sender<Vec<ClientRow>>),
     /// Tells clients that bear it, then closes all connections spread over `over`; afterwards the thread ends.
-    Drain { over: Duration },
+    Drain {
+        over: Duration,
+    },
 }
 
 /// How a shard is.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
+    pub(crate) shard: u16,
     pub(crate) stats: Stats,
     pub(crate) driver: DriverStats,
     /// CPU time of the thread.

@@ -5,6 +5,7 @@ use towline_io::SocketId;
 use towline_wire::Time;
 
 use super::transport::Transport;
+use crate::metrics::ActiveTls;
 
 /// The most that is sealed for a connection at once, while its socket takes everything ...
 pub(super) const WINDOW_BYTES_MAX: usize = 64 << 10;
@@ -24,6 +25,8 @@ pub(super) struct Conn {
     pub(super) is_mesh: bool,
     /// It is in the list of connections that the write timeout is checked for.
     pub(super) is_listed_as_stalled: bool,
+    /// Counts it among the open TLS connections while it lives.
+    pub(super) _active_tls: Option<ActiveTls>,
     /// Told to whoever dialled an uplink, by being dropped.
     pub(super) _closed: Option<tokio::sync::oneshot::Sender<()>>,
 }
@@ -47,6 +50,9 @@ impl Conn {
     }
 
     pub(super) fn id_of(token: u64) -> ConnId {
-        ConnId { slot: token as u32, generation: (token >> 32) as u32 }
+        ConnId {
+            slot: token as u32,
+            generation: (token >> 32) as u32,
+        }
     }
 }

@@ -33,9 +33,14 @@ impl Thread {
             return;
         }
         let over_ms = u32::try_from(over.as_millis()).unwrap_or(u32::MAX);
-        self.core.restart_notice(over_ms, over_ms.saturating_add(TRY_FOR_MS));
+        self.core
+            .restart_notice(over_ms, over_ms.saturating_add(TRY_FOR_MS));
         // Clients at home here go last: they lose most.
-        let mut rows: Vec<_> = self.core.clients().map(|row| (row.home, row.conn)).collect();
+        let mut rows: Vec<_> = self
+            .core
+            .clients()
+            .map(|row| (row.home, row.conn))
+            .collect();
         rows.sort_by_key(|(home, _)| !home);
         let mut rest: Vec<_> = rows.into_iter().map(|(_, conn)| conn).collect();
         // Uplinks are no clients: they stay until the last client is gone.
@@ -43,7 +48,11 @@ impl Thread {
         let uplinks: Vec<_> = uplinks.filter(|id| !rest.contains(id)).collect();
         rest.splice(0..0, uplinks);
         let pace = over / u32::try_from(rest.len().max(1)).unwrap_or(u32::MAX);
-        self.drain = Some(Drain { rest, pace, next: self.now });
+        self.drain = Some(Drain {
+            rest,
+            pace,
+            next: self.now,
+        });
     }
 
     /// Closes the connections whose time has come.

@@ -11,8 +11,8 @@ use towline_wire::limits::PACKET_BYTES_MAX;
 /// Bytes in flight between two shards. Beyond it packets are dropped and counted; memory is touched as used.
 const RING_BYTES: usize = 1 << 20;
 
-/// No record is longer: a forwarded packet with its destination's key.
-const RECORD_BYTES_MAX: usize = MESSAGE_HEAD_BYTES_MAX + 32 + PACKET_BYTES_MAX;
+/// No record is longer.
+const RECORD_BYTES_MAX: usize = MESSAGE_HEAD_BYTES_MAX + PACKET_BYTES_MAX;
 
 const LEN_BYTES: usize = 4;
 
@@ -46,7 +46,10 @@ pub(super) fn mesh_of_rings(shards: u16) -> Vec<(Outboxes, Inboxes)> {
     let shards = usize::from(shards);
     let mut ends: Vec<_> = (0..shards)
         .map(|_| {
-            let inboxes = Inboxes { from: Vec::new(), record: vec![0; RECORD_BYTES_MAX].into() };
+            let inboxes = Inboxes {
+                from: Vec::new(),
+                record: vec![0; RECORD_BYTES_MAX].into(),
+            };
             (Outboxes { to: Vec::new() }, inboxes)
         })
         .collect();
@@ -57,8 +60,15 @@ pub(super) fn mesh_of_rings(shards: u16) -> Vec<(Outboxes, Inboxes)> {
             } else {
                 let (producer, consumer) = RingBuffer::new(RING_BYTES);
                 (
-                    Some(Outbox { ring: producer, waker: None, has_news: false }),
-                    Some(Inbox { ring: consumer, pending: None }),
+                    Some(Outbox {
+                        ring: producer,
+                        waker: None,
+                        has_news: false,
+                    }),
+                    Some(Inbox {
+                        ring: consumer,
+                        pending: None,
+                    }),
                 )
             };
             ends[writer].0.to.push(outbox);
@@ -92,7 +102,11 @@ impl Outboxes {
 
 impl Mailbox for Outboxes {
     fn send(&mut self, to: ShardId, message: Message<'_>) -> Result<(), MailboxFull> {
-        let outbox = self.to.get_mut(usize::from(to.0)).and_then(Option::as_mut).ok_or(MailboxFull)?;
+        let outbox = self
+            .to
+            .get_mut(usize::from(to.0))
+            .and_then(Option::as_mut)
+            .ok_or(MailboxFull)?;
         let head = message.head();
         let payload_len = message.payload().map_or(0, |payload| payload.len());
         let len = head.as_bytes().len() + payload_len;
@@ -105,7 +119,11 @@ impl Mailbox for Outboxes {
         };
         push(&(len as u32).to_le_bytes());
         push(head.as_bytes());
-        for piece in message.payload().into_iter().flat_map(|payload| payload.pieces()) {
+        for piece in message
+            .payload()
+            .into_iter()
+            .flat_map(|payload| payload.pieces())
+        {
             push(piece);
         }
         outbox.has_news = true;
@@ -153,9 +171,12 @@ mod tests {
             uplink: UplinkId(3),
             src: NodePublic([1; 32]),
             src_hash: 5,
-            body: body.as_slice().into(),
+            dst: NodePublic([2; 32]),
+            payload: body.as_slice().into(),
         };
-        let gone = Message::Control(Control::Gone { key: NodePublic([9; 32]) });
+        let gone = Message::Control(Control::Gone {
+            key: NodePublic([9; 32]),
+        });
         for _ in 0..5 {
             let mut sent = 0;
             while outboxes.send(ShardId(1), packet()).is_ok() {
@@ -164,7 +185,7 @@ mod tests {
             assert!(sent >= 8);
             for _ in 0..sent {
                 let record = inboxes.next(ShardId(0)).unwrap();
-                let Ok(Message::Forward { body: got, .. }) = Message::decode(record) else {
+                let Ok(Message::Forward { payload: got, .. }) = Message::decode(record) else {
                     panic!("another message came out");
                 };
                 assert_eq!(got.len(), body.len());
@@ -172,8 +193,14 @@ mod tests {
             assert!(inboxes.next(ShardId(0)).is_none());
             outboxes.send(ShardId(1), gone).unwrap();
             let record = inboxes.next(ShardId(0)).unwrap();
-            assert!(matches!(Message::decode(record), Ok(Message::Control(Control::Gone { .. }))));
+            assert!(matches!(
+                Message::decode(record),
+                Ok(Message::Control(Control::Gone { .. }))
+            ));
         }
-        assert!(outboxes.send(ShardId(0), gone).is_err(), "no ring to oneself");
+        assert!(
+            outboxes.send(ShardId(0), gone).is_err(),
+            "no ring to oneself"
+        );
     }
 }

@@ -46,8 +46,13 @@ impl Shards {
     /// # Errors
     /// The driver that was asked for does not work here, with the cause; or the host has no more threads.
     pub(crate) fn start(options: &ShardsOptions<'_>) -> anyhow::Result<Self> {
-        let cpus = towline_io::host::cpus_allowed().context("reading the CPUs this process may use")?;
-        let count = options.config.shards.count.map_or(cpus.len() as u16, |count| count.get());
+        let cpus =
+            towline_io::host::cpus_allowed().context("reading the CPUs this process may use")?;
+        let count = options
+            .config
+            .shards
+            .count
+            .map_or(cpus.len() as u16, |count| count.get());
         let (kind, fallback_cause) = choose_driver(options.config)?;
         let hash_key: [u8; 16] = random()?;
         let mut config = ShardConfig::new(ShardId(0), count, hash_key, options.server_key);
@@ -67,7 +72,8 @@ impl Shards {
                 sockets_max: options.connections_max,
                 rings,
                 rules: SocketRules {
-                    write_timeout: Some(options.config.tcp.write_timeout).filter(|time| !time.is_zero()),
+                    write_timeout: Some(options.config.tcp.write_timeout)
+                        .filter(|time| !time.is_zero()),
                     mesh_write_timeout: MESH_WRITE_TIMEOUT,
                 },
                 cpu: options.config.shards.pin.then(|| cpus[index % cpus.len()]),
@@ -84,15 +90,25 @@ impl Shards {
         };
         let mut wakers_out = Vec::new();
         for started in started {
-            let opened = started.opened.recv().map_err(|_| anyhow!("a shard ended at its start"))?;
+            let opened = started
+                .opened
+                .recv()
+                .map_err(|_| anyhow!("a shard ended at its start"))?;
             let (waker, driver, features) = opened.context("opening the driver of a shard")?;
             shards.driver = driver;
             shards.features = features;
-            shards.handles.push(ShardHandle { commands: started.commands, waker });
+            shards.handles.push(ShardHandle {
+                commands: started.commands,
+                waker,
+            });
             shards.threads.push(started.thread);
             wakers_out.push(started.wakers);
         }
-        let wakers: Vec<_> = shards.handles.iter().map(|handle| handle.waker.clone()).collect();
+        let wakers: Vec<_> = shards
+            .handles
+            .iter()
+            .map(|handle| handle.waker.clone())
+            .collect();
         for out in wakers_out {
             let _ = out.send(wakers.clone());
         }
@@ -147,10 +163,20 @@ impl Plan {
             .name(format!("shard-{}", self.shard.0))
             .spawn(move || self.run(commands_in, &opened_out, &wakers_in))
             .context("starting the thread of a shard")?;
-        Ok(Started { commands, opened, wakers, thread })
+        Ok(Started {
+            commands,
+            opened,
+            wakers,
+            thread,
+        })
     }
 
-    fn run(self, commands: Receiver<Command>, opened: &Sender<Opened>, wakers: &Receiver<Vec<Waker>>) {
+    fn run(
+        self,
+        commands: Receiver<Command>,
+        opened: &Sender<Opened>,
+        wakers: &Receiver<Vec<Waker>>,
+    ) {
         if let Some(cpu) = self.cpu
             && let Err(error) = towline_io::host::pin_thread(cpu)
         {
@@ -183,7 +209,10 @@ impl Plan {
 
 /// The driver to use, and why it is epoll when nobody asked for that.
 fn choose_driver(config: &RelayConfig) -> anyhow::Result<(DriverKind, Option<String>)> {
-    let small = DriverConfig { features: config.io.features, ..DriverConfig::default() };
+    let small = DriverConfig {
+        features: config.io.features,
+        ..DriverConfig::default()
+    };
     match config.io.driver {
         DriverChoice::Epoll => Ok((DriverKind::Epoll, None)),
         DriverChoice::Uring => Ok((DriverKind::Uring, None)),
@@ -200,6 +229,7 @@ fn choose_driver(config: &RelayConfig) -> anyhow::Result<(DriverKind, Option<Str
 /// Random bytes of the kernel.
 pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow!("no random bytes from the kernel: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow!("no random bytes from the kernel: {error}"))?;
     Ok(bytes)
 }

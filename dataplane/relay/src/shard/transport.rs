@@ -75,7 +75,11 @@ impl<F: FnMut(Place, usize, &[u8]) -> Result<(), TransportError>> Sink for F {}
 
 impl Transport {
     pub(super) fn new(tls: Option<Box<Session>>, websocket: Option<Box<Codec>>) -> Self {
-        Self { tls, websocket, carry: None }
+        Self {
+            tls,
+            websocket,
+            carry: None,
+        }
     }
 
     /// Takes what one receive brought; `place` is where `bytes` lie.
@@ -148,8 +152,13 @@ impl Transport {
 
     /// Whether the layers themselves have something to say.
     pub(super) fn has_output(&self) -> bool {
-        self.tls.as_ref().is_some_and(|session| session.has_output())
-            || self.websocket.as_ref().is_some_and(|codec| codec.has_output())
+        self.tls
+            .as_ref()
+            .is_some_and(|session| session.has_output())
+            || self
+                .websocket
+                .as_ref()
+                .is_some_and(|codec| codec.has_output())
     }
 
     /// Writes what the layers themselves have to say to the start of `out`; what does not fit waits.
@@ -185,7 +194,11 @@ impl Transport {
             Some(session) => (session.prefix_len(), session.suffix_len()),
             None => (0, 0),
         };
-        let header_max = if self.websocket.is_some() { WEBSOCKET_HEADER_BYTES_MAX } else { 0 };
+        let header_max = if self.websocket.is_some() {
+            WEBSOCKET_HEADER_BYTES_MAX
+        } else {
+            0
+        };
         let around = prefix + header_max + suffix;
         if out.len() < around + FRAME_BUF_BYTES_MIN {
             return Ok(0);

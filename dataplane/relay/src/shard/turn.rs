@@ -195,20 +195,33 @@ impl Thread {
             Some(Some(conn)) if conn.id == id => conn,
             _ => return,
         };
-        let Self { core, driver, carries, held, outboxes, now, .. } = self;
+        let Self {
+            core,
+            driver,
+            carries,
+            held,
+            outboxes,
+            now,
+            ..
+        } = self;
         let bytes = driver.recv_bytes(&held[index]);
         let mut sink = |place: Place, offset: usize, bytes: &[u8]| {
             core.handle_bytes(*now, id, place.buffer(), offset, bytes, outboxes)
                 .map_err(TransportError::from)
         };
-        let received = conn.transport.receive(Place::Receive(index), bytes, carries, &mut sink);
+        let received = conn
+            .transport
+            .receive(Place::Receive(index), bytes, carries, &mut sink);
         self.received(id, received);
     }
 
     fn received(&mut self, id: ConnId, received: Result<Flow, TransportError>) {
         match received {
             Ok(Flow::Open) => {
-                if self.conn(id).is_some_and(|conn| conn.transport.has_output()) {
+                if self
+                    .conn(id)
+                    .is_some_and(|conn| conn.transport.has_output())
+                {
                     self.ready.push(id);
                 }
             }
@@ -226,7 +239,8 @@ impl Thread {
                 let message = Message::decode(record);
                 debug_assert!(message.is_ok(), "shards speak one version");
                 if let Ok(message) = message {
-                    self.core.handle_message(self.now, from, message, &mut self.outboxes);
+                    self.core
+                        .handle_message(self.now, from, message, &mut self.outboxes);
                 }
             }
         }
@@ -245,7 +259,12 @@ impl Thread {
     fn apply(&mut self, effect: Effect) {
         match effect {
             Effect::Close { conn, reason } => {
-                debug!(shard = self.shard.0, slot = conn.slot, ?reason, "connection closed");
+                debug!(
+                    shard = self.shard.0,
+                    slot = conn.slot,
+                    ?reason,
+                    "connection closed"
+                );
                 self.close_politely(conn);
             }
             Effect::PauseReads { conn } => {
@@ -263,8 +282,18 @@ impl Thread {
 
     /// Packets that are still queued leave the receive buffers, which go back to the driver.
     fn end_turn(&mut self) {
-        let Self { core, driver, held, carries, .. } = self;
-        core.settle(&TurnBuffers { received: driver.received(), held, carries });
+        let Self {
+            core,
+            driver,
+            held,
+            carries,
+            ..
+        } = self;
+        core.settle(&TurnBuffers {
+            received: driver.received(),
+            held,
+            carries,
+        });
         for buf in held.drain(..) {
             driver.recycle(buf);
         }
@@ -305,6 +334,7 @@ impl Thread {
 
     fn snapshot(&self) -> Snapshot {
         Snapshot {
+            shard: self.shard.0,
             stats: self.core.stats().clone(),
             driver: self.driver.stats(),
             cpu_ns: towline_io::host::thread_cpu_ns(),
@@ -316,19 +346,38 @@ impl Thread {
     }
 
     fn adopt(&mut self, adopted: Adopted) {
-        let Adopted { socket, tls, websocket, plaintext, raw, role } = adopted;
+        let Adopted {
+            socket,
+            tls,
+            websocket,
+            plaintext,
+            raw,
+            active_tls,
+            role,
+        } = adopted;
         if self.drain.is_some() {
             return;
         }
         let (id, is_mesh, closed) = match role {
-            Role::Client { client, server_info_frame, place: _place } => {
+            Role::Client {
+                client,
+                server_info_frame,
+                place: _place,
+            } => {
                 let is_mesh = client.mesh;
-                let id = self.core.handle_connected(self.now, client, server_info_frame, &mut self.outboxes);
+                let id = self.core.handle_connected(
+                    self.now,
+                    client,
+                    server_info_frame,
+                    &mut self.outboxes,
+                );
                 (id, is_mesh, None)
             }
-            Role::Uplink { uplink, closed } => {
-                (self.core.handle_uplink(self.now, uplink), true, Some(closed))
-            }
+            Role::Uplink { uplink, closed } => (
+                self.core.handle_uplink(self.now, uplink),
+                true,
+                Some(closed),
+            ),
         };
         let id = match id {
             Ok(id) => id,
@@ -341,7 +390,8 @@ impl Thread {
             Ok(socket) => socket,
             Err(error) => {
                 debug!(shard = self.shard.0, %error, "socket not taken over");
-                self.core.handle_disconnected(self.now, id, &mut self.outboxes);
+                self.core
+                    .handle_disconnected(self.now, id, &mut self.outboxes);
                 return;
             }
         };
@@ -358,6 +408,7 @@ impl Thread {
             window_bytes: WINDOW_BYTES_MAX,
             is_mesh,
             is_listed_as_stalled: false,
+            _active_tls: active_tls,
             _closed: closed,
         });
         self.ready.push(id);
@@ -373,16 +424,24 @@ impl Thread {
             };
             // They lie in no receive buffer, so they become a carry buffer once they are opened.
             let carry = self.carries.take();
-            let Self { core, carries, outboxes, now, .. } = self;
+            let Self {
+                core,
+                carries,
+                outboxes,
+                now,
+                ..
+            } = self;
             let mut sink = |place: Place, offset: usize, bytes: &[u8]| {
                 core.handle_bytes(*now, id, place.buffer(), offset, bytes, outboxes)
                     .map_err(TransportError::from)
             };
             let place = Place::Carry(carry);
             let received = if is_raw {
-                conn.transport.receive(place, &mut bytes, carries, &mut sink)
+                conn.transport
+                    .receive(place, &mut bytes, carries, &mut sink)
             } else {
-                conn.transport.receive_plaintext(place, &mut bytes, &mut sink)
+                conn.transport
+                    .receive_plaintext(place, &mut bytes, &mut sink)
             };
             *self.carries.bytes_mut(carry) = bytes;
             self.carries.opened(carry);
@@ -404,12 +463,18 @@ impl Thread {
         stalled.retain(|id| {
             let now = self.now;
             let rules = self.rules.clone();
-            let Some(conn) = self.conn(*id) else { return false };
+            let Some(conn) = self.conn(*id) else {
+                return false;
+            };
             let Sending::Blocked { since, .. } = &conn.sending else {
                 conn.is_listed_as_stalled = false;
                 return false;
             };
-            let timeout = if conn.is_mesh { Some(rules.mesh_write_timeout) } else { rules.write_timeout };
+            let timeout = if conn.is_mesh {
+                Some(rules.mesh_write_timeout)
+            } else {
+                rules.write_timeout
+            };
             if timeout.is_some_and(|timeout| now - *since >= timeout) {
                 debug!(shard = self.shard.0, slot = id.slot, "write timeout");
                 self.counts.write_timeouts += 1;
@@ -442,13 +507,16 @@ impl Thread {
         if self.conn(id).is_none() {
             return;
         }
-        let Some(mut conn) = self.conns[id.slot as usize].take() else { return };
+        let Some(mut conn) = self.conns[id.slot as usize].take() else {
+            return;
+        };
         self.driver.close(conn.socket);
         conn.transport.release(&mut self.carries);
         if let Sending::Blocked { rest, .. } | Sending::Rest { rest } = conn.sending {
             self.put_rest(rest);
         }
-        self.core.handle_disconnected(self.now, id, &mut self.outboxes);
+        self.core
+            .handle_disconnected(self.now, id, &mut self.outboxes);
     }
 }
 

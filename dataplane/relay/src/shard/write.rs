@@ -23,7 +23,10 @@ impl Thread {
             Some(Some(conn)) if conn.id == id => conn,
             _ => return,
         };
-        if matches!(conn.sending, Sending::UnderWay { .. } | Sending::Blocked { .. }) {
+        if matches!(
+            conn.sending,
+            Sending::UnderWay { .. } | Sending::Blocked { .. }
+        ) {
             conn.has_more = true;
             return;
         }
@@ -31,9 +34,20 @@ impl Thread {
             self.ready.push(id);
             return;
         };
-        let Self { core, driver, held, carries, now, .. } = self;
+        let Self {
+            core,
+            driver,
+            held,
+            carries,
+            now,
+            ..
+        } = self;
         let (out, received) = driver.send_bytes_and_received(&buf);
-        let buffers = TurnBuffers { received, held, carries };
+        let buffers = TurnBuffers {
+            received,
+            held,
+            carries,
+        };
         let mut write_frames = |room: &mut [u8]| {
             let mut frames = FrameBuf::new(room);
             let more = core.write_frames(*now, id, &buffers, &mut frames);
@@ -128,20 +142,38 @@ impl Thread {
 
     /// Sends the polite end of a connection, when nothing else of it is being sent.
     pub(super) fn write_goodbye(&mut self, id: ConnId) {
-        if !self.conn(id).is_some_and(|conn| matches!(conn.sending, Sending::Idle)) {
+        if !self
+            .conn(id)
+            .is_some_and(|conn| matches!(conn.sending, Sending::Idle))
+        {
             return;
         }
         // What is already due to it, such as the notice of a restart, goes before the end.
-        let Some(buf) = self.driver.send_buffer() else { return };
-        let Self { core, driver, held, carries, now, .. } = self;
+        let Some(buf) = self.driver.send_buffer() else {
+            return;
+        };
+        let Self {
+            core,
+            driver,
+            held,
+            carries,
+            now,
+            ..
+        } = self;
         let (out, received) = driver.send_bytes_and_received(&buf);
-        let buffers = TurnBuffers { received, held, carries };
+        let buffers = TurnBuffers {
+            received,
+            held,
+            carries,
+        };
         let mut write_frames = |room: &mut [u8]| {
             let mut frames = FrameBuf::new(room);
             let more = core.write_frames(*now, id, &buffers, &mut frames);
             (frames.len(), more)
         };
-        let Some(Some(conn)) = self.conns.get_mut(id.slot as usize) else { return };
+        let Some(Some(conn)) = self.conns.get_mut(id.slot as usize) else {
+            return;
+        };
         conn.window_bytes = WINDOW_BYTES_MIN;
         let bytes = fill(conn, None, out, &mut write_frames)
             .and_then(|bytes| Ok(bytes + conn.transport.write_goodbye(&mut out[bytes..])?));

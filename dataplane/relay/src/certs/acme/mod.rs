@@ -19,6 +19,8 @@ use crate::config::{AcmeConfig, TlsConfig};
 
 mod account;
 mod order;
+#[cfg(test)]
+mod tests;
 
 /// An authority that takes longer is asked again later.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5 * 60);

@@ -71,9 +71,18 @@ pub(super) async fn run(
     };
     answer(&mut order, kind, &mut open).await?;
     if order.state().status != OrderStatus::Ready {
-        let status = order.poll_ready(&POLLING).await;
-        if status? != OrderStatus::Ready {
-            return Err(OrderError::Challenge(refusal(&mut order).await));
+        let cause = match order.poll_ready(&POLLING).await {
+            Ok(OrderStatus::Ready) => None,
+            Ok(_) => Some("the order became invalid".to_owned()),
+            // The order's own error: polling as such was answered.
+            Err(Error::Api(problem)) if problem.r#type.as_deref() != Some(ACCOUNT_GONE) => {
+                Some(problem.to_string())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(cause) = cause {
+            let cause = refusal(&mut order).await.unwrap_or(cause);
+            return Err(OrderError::Challenge(cause));
         }
     }
     drop(open);
@@ -115,19 +124,19 @@ async fn finish(order: &mut Order, hostname: &str) -> Result<Issued, OrderError>
 }
 
 /// What the authority says of a challenge that failed: it tells an operator which port is shut.
-async fn refusal(order: &mut Order) -> String {
+async fn refusal(order: &mut Order) -> Option<String> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
-        // Without the answer there is still the order's own "invalid".
+        // Without the answer there is still the order's own error.
         let Ok(state) = authorization.refresh().await else {
             continue;
         };
         let cause = state.challenges.iter().find_map(|it| it.error.as_ref());
         if let Some(cause) = cause {
-            return cause.to_string();
+            return Some(cause.to_string());
         }
     }
-    "the order became invalid".to_owned()
+    None
 }
 
 /// Answers that are open as long as this lives.

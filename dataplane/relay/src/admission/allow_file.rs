@@ -1,0 +1,128 @@
+//! A file of allowed keys: one `nodekey:<hex>` a line, `#` begins a comment.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, anyhow};
+use towline_wire::NodePublic;
+
+/// A larger file is refused: about 800,000 keys.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+pub(super) struct AllowFile {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    keys: HashSet<NodePublic>,
+    seen: Option<Stamp>,
+}
+
+/// Tells one content of the file from the next.
+type Stamp = (SystemTime, u64);
+
+impl AllowFile {
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        let seen = stamp(path);
+        let keys = read(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            state: Mutex::new(State { keys, seen }),
+        })
+    }
+
+    pub(super) fn allows(&self, key: &NodePublic) -> bool {
+        self.state().keys.contains(key)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.state().keys.len() as u64
+    }
+
+    pub(super) fn has_changed(&self) -> bool {
+        stamp(&self.path) != self.state().seen
+    }
+
+    /// Reads the file again. A broken one leaves the keys as they were, and is complained of once.
+    pub(super) fn reload(&self) -> anyhow::Result<HashSet<NodePublic>> {
+        let seen = stamp(&self.path);
+        let keys = read(&self.path);
+        let mut state = self.state();
+        state.seen = seen;
+        state.keys = keys?;
+        Ok(state.keys.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let facts = fs::metadata(path).ok()?;
+    Some((facts.modified().ok()?, facts.len()))
+}
+
+fn read(path: &Path) -> anyhow::Result<HashSet<NodePublic>> {
+    let place = || format!("reading the allowed keys in {}", path.display());
+    let size = fs::metadata(path).with_context(place)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(anyhow!("it has {size} bytes, more than {FILE_BYTES_MAX}")).with_context(place);
+    }
+    parse(&fs::read_to_string(path).with_context(place)?).with_context(place)
+}
+
+fn parse(text: &str) -> anyhow::Result<HashSet<NodePublic>> {
+    let mut keys = HashSet::new();
+    for (index, line) in text.lines().enumerate() {
+        let key = line.split('#').next().unwrap_or_default().trim();
+        if !key.is_empty() {
+            let key = key.parse().with_context(|| {
+                format!(
+                    "line {}: not a key of the form nodekey:<64 hex digits>",
+                    index + 1
+                )
+            })?;
+            keys.insert(key);
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_comments_and_blank_lines() {
+        let key = NodePublic([7; 32]);
+        let text = format!("# ours\n\n{key} # laptop\n  {}\n", NodePublic([8; 32]));
+        assert_eq!(
+            parse(&text).unwrap(),
+            HashSet::from([key, NodePublic([8; 32])])
+        );
+        let error = format!("{:#}", parse("\nnodekey:12\n").unwrap_err());
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_broken_file_leaves_the_keys_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("allowed");
+        let key = NodePublic([7; 32]);
+        fs::write(&path, format!("{key}\n")).unwrap();
+        let file = AllowFile::open(&path).unwrap();
+        assert!(file.allows(&key) && !file.has_changed());
+        fs::write(&path, "broken").unwrap();
+        assert!(file.has_changed());
+        assert!(file.reload().is_err());
+        assert!(file.allows(&key) && !file.has_changed());
+        fs::write(&path, "# nobody any more\n").unwrap();
+        assert_eq!(file.reload().unwrap(), HashSet::new());
+        assert!(!file.allows(&key));
+    }
+}

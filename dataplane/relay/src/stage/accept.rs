@@ -1,0 +1,239 @@
+//! Accepting: one loop per listener and thread, bounded by rate and by half-open places.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{debug, warn};
+
+use super::drive;
+use super::threads::Context;
+
+/// How long accepting rests when the process or the host is out of descriptors.
+const OUT_OF_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
+/// How often that is said.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Unanswered TCP keepalive probes that end a connection; Go's default, so derper's too.
+const KEEPALIVE_PROBES: u32 = 9;
+
+/// A socket to accept from.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) tls: bool,
+    /// The plain HTTP port beside a TLS one.
+    pub(crate) plain_http_port: bool,
+}
+
+impl Listener {
+    /// The same socket for another thread.
+    pub(crate) fn share(&self) -> io::Result<Self> {
+        Ok(Self {
+            socket: self.socket.try_clone()?,
+            tls: self.tls,
+            plain_http_port: self.plain_http_port,
+        })
+    }
+}
+
+/// A connection that was accepted.
+pub(super) struct Accepted {
+    /// For the shard; the stream that the handshake uses is another descriptor of the same socket.
+    pub(super) socket: OwnedFd,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) tls: bool,
+    pub(super) plain_http_port: bool,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// New connections per second, as a token bucket. Looked at once per connection.
+pub(crate) struct AcceptLimit(Mutex<Bucket>);
+
+struct Bucket {
+    per_second: f64,
+    burst: f64,
+    tokens: f64,
+    last: Instant,
+}
+
+impl AcceptLimit {
+    pub(crate) fn new(per_second: f64, burst: u64) -> Self {
+        let burst = burst as f64;
+        Self(Mutex::new(Bucket {
+            per_second,
+            burst,
+            tokens: burst,
+            last: Instant::now(),
+        }))
+    }
+
+    /// Replaces the limit; what was spent stays spent.
+    pub(crate) fn set(&self, per_second: f64, burst: u64) {
+        let mut bucket = self.lock();
+        bucket.per_second = per_second;
+        bucket.burst = burst as f64;
+        bucket.tokens = bucket.tokens.min(bucket.burst);
+    }
+
+    fn allows(&self) -> bool {
+        let mut bucket = self.lock();
+        let now = Instant::now();
+        let earned = (now - bucket.last).as_secs_f64() * bucket.per_second;
+        bucket.last = now;
+        bucket.tokens = (bucket.tokens + earned).min(bucket.burst);
+        let allowed = bucket.per_second.is_infinite() || bucket.tokens >= 1.0;
+        if allowed {
+            bucket.tokens -= 1.0;
+        }
+        allowed
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Bucket> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Starts the handshake of a connection on its kind of stream.
+pub(super) type Start = fn(Rc<Arc<Context>>, TcpStream, Accepted);
+
+pub(super) fn over_uring(context: Rc<Arc<Context>>, stream: TcpStream, accepted: Accepted) {
+    // An io_uring waits by itself; on a socket that does not block it would be told to try again.
+    if stream.set_nonblocking(false).is_ok() {
+        let stream = tokio_uring::net::TcpStream::from_std(stream);
+        tokio_uring::spawn(async move { drive::serve(&context, &stream, accepted).await });
+    }
+}
+
+pub(super) fn over_epoll(context: Rc<Arc<Context>>, stream: TcpStream, accepted: Accepted) {
+    let stream = stream
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpStream::from_std(stream));
+    if let Ok(stream) = stream {
+        tokio::task::spawn_local(async move { drive::serve(&context, &stream, accepted).await });
+    }
+}
+
+/// Accepts from all listeners until the relay stops; then waits for the handshakes under way.
+pub(super) async fn serve(context: Rc<Arc<Context>>, listeners: Vec<Listener>, start: Start) {
+    let mut stopping = context.stopping.clone();
+    let loops = async {
+        let mut tasks = Vec::new();
+        for listener in listeners {
+            let context = Rc::clone(&context);
+            tasks.push(tokio::task::spawn_local(accept_from(
+                context, listener, start,
+            )));
+        }
+        for task in tasks {
+            let _ = task.await;
+        }
+    };
+    tokio::select! {
+        () = loops => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn accept_from(context: Rc<Arc<Context>>, listener: Listener, start: Start) {
+    let watched = listener
+        .socket
+        .try_clone()
+        .and_then(tokio::net::TcpListener::from_std);
+    let socket = match watched {
+        Ok(socket) => socket,
+        Err(error) => {
+            warn!(%error, "a listener cannot be watched");
+            return;
+        }
+    };
+    let mut stopping = context.stopping.clone();
+    let mut complained: Option<Instant> = None;
+    loop {
+        // A place first: without one, connections wait in the listen queue.
+        let Ok(place) = Arc::clone(&context.places).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        let prepared = accepted.and_then(|(stream, peer)| {
+            let stream = stream.into_std()?;
+            let accepted = Accepted {
+                socket: stream.try_clone()?.into(),
+                peer: canonical(peer),
+                local: canonical(stream.local_addr()?),
+                tls: listener.tls,
+                plain_http_port: listener.plain_http_port,
+                place,
+            };
+            Ok((stream, accepted))
+        });
+        match prepared {
+            Ok((stream, accepted)) => {
+                context.counters.count_accepted();
+                if context.accept_limit.allows() {
+                    set_options(&context, &stream);
+                    start(Rc::clone(&context), stream, accepted);
+                } else {
+                    context.counters.count_rejected();
+                }
+            }
+            Err(error) if is_of_connection(&error) => {
+                debug!(%error, "a connection was gone before it was accepted")
+            }
+            Err(error) => {
+                if complained.is_none_or(|when| when.elapsed() > COMPLAIN_EVERY) {
+                    complained = Some(Instant::now());
+                    warn!(%error, "connections cannot be accepted; raise the limit of open files (LimitNOFILE)");
+                }
+                tokio::time::sleep(OUT_OF_DESCRIPTORS_REST).await;
+            }
+        }
+    }
+}
+
+/// An IPv4 peer of a dual-stack socket, as what it is.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// Whether an error concerns one connection, which is gone, and not the listener.
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | NotConnected | InvalidInput
+    )
+}
+
+/// A socket that takes no options is closed by its peer already, which its handshake will notice.
+fn set_options(context: &Context, stream: &TcpStream) {
+    use towline_io::socket::{
+        Keepalive, set_keepalive, set_nodelay, set_notsent_lowat, set_user_timeout,
+    };
+    let timeout = |time: Duration| (!time.is_zero()).then_some(time);
+    let keepalive = timeout(context.tcp.keepalive_time).map(|time| Keepalive {
+        idle: time,
+        interval: time,
+        probes: KEEPALIVE_PROBES,
+    });
+    let set = set_nodelay(stream, true)
+        .and_then(|()| {
+            set_notsent_lowat(stream, towline_wire::limits::TCP_NOTSENT_LOWAT_BYTES as u32)
+        })
+        .and_then(|()| set_user_timeout(stream, timeout(context.tcp.user_timeout)))
+        .and_then(|()| set_keepalive(stream, keepalive));
+    if let Err(error) = set {
+        debug!(%error, "socket options were not taken");
+    }
+}

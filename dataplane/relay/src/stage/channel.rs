@@ -1,0 +1,231 @@
+//! A stream with TLS under it, or without: plaintext in, plaintext out.
+//!
+//! Used where connections are opened, by us or to us; after that the shards read and write for themselves.
+
+use std::io;
+
+use towline_tls::{
+    ClientConfig, ClientHandshake, Established, HandshakeError, Opened, ServerConfig,
+    ServerHandshake, Session, TlsError, Version, pki_types::ServerName, record_len,
+};
+
+use super::stream::Stream;
+
+/// Bytes asked of the socket at once.
+const READ_BYTES: usize = 8 << 10;
+
+/// The longest piece of plaintext sealed into one record here.
+const WRITE_BYTES: usize = 8 << 10;
+
+/// Why a connection could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChannelError {
+    #[error("the peer closed the connection")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A connection that is being opened.
+pub(crate) struct Channel<'a, S> {
+    stream: &'a S,
+    tls: Option<Box<Session>>,
+    /// Bytes read but not opened: a partial record, or more records than were asked for.
+    raw: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+/// What a TLS handshake told about the peer.
+pub(crate) struct TlsFacts {
+    pub(crate) version: Version,
+    /// It came only to check a TLS-ALPN-01 challenge.
+    pub(crate) is_acme_challenge: bool,
+    /// Client: the relay's key from its meta certificate.
+    pub(crate) meta_key: Option<[u8; 32]>,
+}
+
+/// What is left of a channel for the shard that goes on with it.
+pub(crate) struct Rest {
+    pub(crate) tls: Option<Box<Session>>,
+    pub(crate) raw: Vec<u8>,
+}
+
+impl<'a, S: Stream> Channel<'a, S> {
+    /// Without TLS; `first` was read from the stream already.
+    pub(crate) fn plain(stream: &'a S, first: Vec<u8>) -> Self {
+        Self {
+            stream,
+            tls: None,
+            raw: first,
+            buffer: Vec::with_capacity(READ_BYTES),
+        }
+    }
+
+    /// Does a server's TLS handshake; `first` was read from the stream already.
+    pub(crate) async fn accept(
+        stream: &'a S,
+        config: &ServerConfig,
+        first: Vec<u8>,
+    ) -> Result<(Self, TlsFacts), ChannelError> {
+        let mut channel = Self::plain(stream, first);
+        let mut handshake = ServerHandshake::new(config)?;
+        loop {
+            let bytes = channel.some_raw().await?;
+            let result = handshake.handle_bytes(&bytes);
+            channel.send_all(|| handshake.poll_output()).await?;
+            if let Some(established) = result? {
+                return Ok(channel.established(established));
+            }
+        }
+    }
+
+    /// Does a client's TLS handshake.
+    pub(crate) async fn connect(
+        stream: &'a S,
+        config: &ClientConfig,
+        name: ServerName<'static>,
+    ) -> Result<(Self, TlsFacts), ChannelError> {
+        let mut channel = Self::plain(stream, Vec::new());
+        let mut handshake = ClientHandshake::new(config, name)?;
+        loop {
+            channel.send_all(|| handshake.poll_output()).await?;
+            let bytes = channel.some_raw().await?;
+            let result = handshake.handle_bytes(&bytes);
+            channel.send_all(|| handshake.poll_output()).await?;
+            if let Some(established) = result? {
+                return Ok(channel.established(established));
+            }
+        }
+    }
+
+    /// The next plaintext, not empty.
+    pub(crate) async fn read(&mut self) -> Result<Vec<u8>, ChannelError> {
+        if self.tls.is_none() {
+            return self.some_raw().await;
+        }
+        loop {
+            if let Some(plaintext) = self.open_one().await? {
+                return Ok(plaintext);
+            }
+            let more = self.read_stream().await?;
+            self.raw.extend_from_slice(&more);
+            self.buffer = more;
+        }
+    }
+
+    /// Writes plaintext.
+    pub(crate) async fn write(&mut self, plaintext: &[u8]) -> Result<(), ChannelError> {
+        let Some(session) = &mut self.tls else {
+            return Ok(self.stream.write_all(plaintext.to_vec()).await?);
+        };
+        let mut out = Vec::new();
+        while let Some(record) = session.poll_output() {
+            out.extend_from_slice(&record);
+        }
+        for piece in plaintext.chunks(WRITE_BYTES) {
+            let start = out.len();
+            let (prefix, suffix) = (session.prefix_len(), session.suffix_len());
+            out.resize(start + prefix, 0);
+            out.extend_from_slice(piece);
+            out.resize(out.len() + suffix, 0);
+            session.seal(&mut out[start..], piece.len())?;
+        }
+        Ok(self.stream.write_all(out).await?)
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn close(&mut self) -> Result<(), ChannelError> {
+        if let Some(session) = &mut self.tls {
+            let goodbye = session.close_notify();
+            self.stream.write_all(goodbye).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives up the connection to whoever goes on with it.
+    pub(crate) fn into_rest(self) -> Rest {
+        Rest {
+            tls: self.tls,
+            raw: self.raw,
+        }
+    }
+
+    fn established(mut self, established: Established) -> (Self, TlsFacts) {
+        let facts = TlsFacts {
+            version: established.version,
+            is_acme_challenge: established.is_acme_challenge(),
+            meta_key: established.meta_key,
+        };
+        self.raw = established.leftover;
+        self.tls = Some(Box::new(established.session));
+        (self, facts)
+    }
+
+    /// Opens records that are here already, until one holds data.
+    async fn open_one(&mut self) -> Result<Option<Vec<u8>>, ChannelError> {
+        let Some(session) = &mut self.tls else {
+            return Ok(None);
+        };
+        let mut at = 0;
+        let mut data = None;
+        while data.is_none()
+            && let Some(len) = record_len(&self.raw[at..])?
+            && len <= self.raw.len() - at
+        {
+            let record = &mut self.raw[at..at + len];
+            at += len;
+            match session.open(record) {
+                Ok(Opened::Data(range)) if !range.is_empty() => data = Some(record[range].to_vec()),
+                Ok(Opened::Data(_) | Opened::Handled) => {}
+                Ok(Opened::CloseNotify) => return Err(ChannelError::Closed),
+                Err(error) => {
+                    if let Some(alert) = session.poll_output() {
+                        self.stream.write_all(alert).await?;
+                    }
+                    return Err(error.into());
+                }
+            }
+        }
+        self.raw.drain(..at);
+        Ok(data)
+    }
+
+    /// What was read already, or else something new.
+    async fn some_raw(&mut self) -> Result<Vec<u8>, ChannelError> {
+        if self.raw.is_empty() {
+            return self.read_stream().await;
+        }
+        Ok(core::mem::take(&mut self.raw))
+    }
+
+    async fn read_stream(&mut self) -> Result<Vec<u8>, ChannelError> {
+        let mut buffer = core::mem::take(&mut self.buffer);
+        if buffer.capacity() == 0 {
+            buffer.reserve_exact(READ_BYTES);
+        }
+        let bytes = self.stream.read(buffer).await?;
+        if bytes.is_empty() {
+            Err(ChannelError::Closed)
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    async fn send_all(
+        &self,
+        mut next: impl FnMut() -> Option<Vec<u8>>,
+    ) -> Result<(), ChannelError> {
+        let mut out = Vec::new();
+        while let Some(bytes) = next() {
+            out.extend_from_slice(&bytes);
+        }
+        if !out.is_empty() {
+            self.stream.write_all(out).await?;
+        }
+        Ok(())
+    }
+}

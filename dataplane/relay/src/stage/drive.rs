@@ -1,0 +1,212 @@
+//! One connection's way through the stage.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use towline_derp::handshake::HandshakeError;
+use towline_derp::handshake::server::{ConnInfo, OpeningKind, Ready, ServerHandshake, Stage, Step};
+use towline_derp::http::{PageRequest, Response};
+use towline_wire::limits::{
+    ADMISSION_TIMEOUT, DERP_HANDSHAKE_TIMEOUT, HTTP_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
+};
+use tracing::debug;
+
+use super::accept::Accepted;
+use super::channel::{Channel, ChannelError};
+use super::proxy;
+use super::stream::Stream;
+use super::threads::Context;
+use crate::metrics::ActiveTls;
+use crate::shard::{Adopted, Command, Role};
+
+/// Why a connection did not become a client.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StageError {
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error("{0} took too long")]
+    Timeout(&'static str),
+    #[error("PROXY protocol header: {0}")]
+    Proxy(String),
+    #[error("no random bytes")]
+    Random,
+}
+
+impl StageError {
+    /// Label of the counter.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Channel(ChannelError::Closed) => "closed",
+            Self::Channel(ChannelError::Io(_)) => "io",
+            Self::Channel(ChannelError::Handshake(_)) => "tls_handshake",
+            Self::Channel(ChannelError::Tls(_)) => "tls_record",
+            Self::Handshake(error) => error.name(),
+            Self::Timeout(_) => "timeout",
+            Self::Proxy(_) => "proxy_protocol",
+            Self::Random => "local",
+        }
+    }
+}
+
+/// Serves a connection until it is adopted or closed.
+pub(super) async fn serve<S: Stream>(context: &Rc<Arc<Context>>, stream: &S, accepted: Accepted) {
+    let peer = accepted.peer;
+    if let Err(error) = handshake(context, stream, accepted).await {
+        context.counters.count_handshake_failure(error.name());
+        debug!(%peer, %error, "connection did not become a client");
+    }
+}
+
+async fn handshake<S: Stream>(
+    context: &Context,
+    stream: &S,
+    mut accepted: Accepted,
+) -> Result<(), StageError> {
+    let tls_deadline = Instant::now() + TLS_HANDSHAKE_TIMEOUT;
+    let mut first = Vec::new();
+    if proxy::is_expected(&context.proxy_protocol_from, accepted.peer) {
+        let read = timeout_at(tls_deadline, proxy::read(stream)).await;
+        let header = read
+            .map_err(|_| StageError::Timeout("the PROXY header"))?
+            .map_err(StageError::Proxy)?;
+        if let Some((peer, local)) = header.addresses {
+            (accepted.peer, accepted.local) = (peer, local);
+        }
+        first = header.rest;
+    }
+    let (mut channel, active_tls) = match (&context.tls, accepted.tls) {
+        (Some(config), true) => {
+            let done = timeout_at(tls_deadline, Channel::accept(stream, config, first)).await;
+            let (mut channel, facts) =
+                done.map_err(|_| StageError::Timeout("the TLS handshake"))??;
+            let active = context.counters.count_tls(facts.version);
+            if facts.is_acme_challenge {
+                return Ok(channel.close().await?);
+            }
+            (channel, Some(active))
+        }
+        _ => (Channel::plain(stream, first), None),
+    };
+    let conn = ConnInfo {
+        peer: accepted.peer,
+        local: accepted.local,
+        tls: accepted.tls,
+        plain_http_port: accepted.plain_http_port,
+        debug_allowed: context.pages.debug_allowed(accepted.peer.ip()),
+    };
+    let seed = crate::shard::random().map_err(|_| StageError::Random)?;
+    let mut machine = ServerHandshake::new(context.derp.load_full(), conn, seed);
+    let Some(ready) = upgrade(context, &mut channel, &mut machine, accepted.peer.ip()).await?
+    else {
+        return Ok(channel.close().await?);
+    };
+    adopt(context, channel, *ready, accepted, active_tls);
+    Ok(())
+}
+
+/// From the first byte of HTTP to a client that was admitted; `None` when the connection only asked for pages.
+async fn upgrade<S: Stream>(
+    context: &Context,
+    channel: &mut Channel<'_, S>,
+    machine: &mut ServerHandshake,
+    peer: IpAddr,
+) -> Result<Option<Box<Ready>>, StageError> {
+    let mut stage = machine.stage();
+    let mut deadline = Instant::now() + time_for(stage);
+    loop {
+        if let Some(output) = machine.poll_output() {
+            let written = timeout_at(deadline, channel.write(&output)).await;
+            written.map_err(|_| StageError::Timeout("the client's reading"))??;
+            // A page was answered: the next request has its own time.
+            deadline = deadline.max(Instant::now() + time_for(machine.stage()));
+        }
+        let result = match machine.step() {
+            Step::NeedInput => {
+                let bytes = timeout_at(deadline, channel.read()).await;
+                let bytes = match bytes.map_err(|_| StageError::Timeout(name_of(stage)))? {
+                    // Between requests a client may leave.
+                    Err(ChannelError::Closed) if stage == Stage::Http => return Ok(None),
+                    bytes => bytes?,
+                };
+                machine.handle_bytes(&bytes)
+            }
+            Step::Page(request) => machine.handle_page(page(context, request, peer).await),
+            Step::Admit(request) => {
+                let now = towline_wire::Time(towline_io::host::now_ns());
+                machine.handle_verdict(context.admission.decide(now, &request).await)
+            }
+            Step::Ready(ready) => return Ok(Some(ready)),
+            Step::CloseAfterOutput => return Ok(None),
+        };
+        if let Err(error) = result {
+            if let Some(output) = machine.poll_output() {
+                let _ = timeout_at(deadline, channel.write(&output)).await;
+            }
+            return Err(error.into());
+        }
+        if machine.stage() != stage {
+            stage = machine.stage();
+            deadline = Instant::now() + time_for(stage);
+        }
+    }
+}
+
+async fn page(context: &Context, request: PageRequest, peer: IpAddr) -> Response {
+    let challenge = |token: &str| {
+        let certificates = context.certificates.as_ref()?;
+        certificates.challenge(token)
+    };
+    context.pages.answer(request, peer, &challenge).await
+}
+
+fn adopt<S: Stream>(
+    context: &Context,
+    channel: Channel<'_, S>,
+    ready: Ready,
+    accepted: Accepted,
+    active_tls: Option<ActiveTls>,
+) {
+    match ready.opening {
+        OpeningKind::Raw => {}
+        OpeningKind::FastStart => context.counters.count_fast_start(),
+        OpeningKind::WebSocket => context.counters.count_websocket(),
+    }
+    let rest = channel.into_rest();
+    let owner = context.shards.owner(&ready.client.key);
+    owner.ask(Command::Adopt(Box::new(Adopted {
+        socket: accepted.socket,
+        tls: rest.tls,
+        websocket: ready.websocket.map(Box::new),
+        plaintext: ready.leftover,
+        raw: rest.raw,
+        active_tls,
+        role: Role::Client {
+            client: ready.client,
+            server_info_frame: ready.server_info_frame,
+            place: Some(accepted.place),
+        },
+    })));
+}
+
+/// How long a stage may last.
+fn time_for(stage: Stage) -> Duration {
+    match stage {
+        Stage::Http => HTTP_TIMEOUT,
+        Stage::ClientInfo => DERP_HANDSHAKE_TIMEOUT,
+        // Admission keeps its own time; this is only for what must be written meanwhile.
+        Stage::Admission | Stage::Over => ADMISSION_TIMEOUT,
+    }
+}
+
+fn name_of(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Http => "the HTTP request",
+        Stage::ClientInfo => "the client info",
+        Stage::Admission | Stage::Over => "the handshake",
+    }
+}

@@ -1,0 +1,88 @@
+//! The threads of the stage and what they share.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, watch};
+use towline_derp::handshake::server;
+use towline_io::DriverKind;
+use towline_tls::ServerConfig;
+use tracing::error;
+
+use super::accept::{self, AcceptLimit, Listener};
+use crate::admission::Admission;
+use crate::certs::Certificates;
+use crate::config::{IpPrefix, TcpConfig};
+use crate::metrics::Counters;
+use crate::pages::Pages;
+use crate::shard::Shards;
+
+/// What all handshakes share.
+pub(crate) struct Context {
+    pub(crate) tls: Option<ServerConfig>,
+    pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) derp: ArcSwap<server::Config>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) shards: Arc<Shards>,
+    pub(crate) tcp: TcpConfig,
+    pub(crate) proxy_protocol_from: Vec<IpPrefix>,
+    /// Places of half-open connections.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) accept_limit: AcceptLimit,
+    /// True from the moment that nothing more is accepted.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// Starts one thread, which accepts from all `listeners`.
+///
+/// # Errors
+/// The host has no more threads.
+pub(crate) fn spawn(
+    index: usize,
+    kind: DriverKind,
+    context: Arc<Context>,
+    listeners: Vec<Listener>,
+) -> anyhow::Result<thread::JoinHandle<()>> {
+    thread::Builder::new()
+        .name(format!("handshake-{index}"))
+        .spawn(move || {
+            let ended = match kind {
+                DriverKind::Uring => run_uring(context, listeners),
+                DriverKind::Epoll => run_epoll(context, listeners),
+            };
+            if let Err(error) = ended {
+                error!(%error, "the handshake stage cannot run; the relay ends");
+                std::process::abort();
+            }
+        })
+        .context("starting the thread of the handshake stage")
+}
+
+fn run_uring(context: Arc<Context>, listeners: Vec<Listener>) -> anyhow::Result<()> {
+    let runtime = tokio_uring::Runtime::new(&tokio_uring::builder())
+        .context("opening the io_uring of the handshake stage")?;
+    runtime.block_on(accept::serve(
+        Rc::new(context),
+        listeners,
+        accept::over_uring,
+    ));
+    Ok(())
+}
+
+fn run_epoll(context: Arc<Context>, listeners: Vec<Listener>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime of the handshake stage")?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(
+        &runtime,
+        accept::serve(Rc::new(context), listeners, accept::over_epoll),
+    );
+    Ok(())
+}
