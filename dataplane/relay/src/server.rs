@@ -14,7 +14,6 @@ use tokio::sync::{Semaphore, watch};
 use towline_derp::connected::RateLimit;
 use towline_derp::handshake::server;
 use towline_derp::http::HomePage as DerpHomePage;
-use towline_io::DriverKind;
 use towline_io::socket::{ListenOptions, listen};
 use towline_tls::{ServerConfig, ServerOptions};
 use towline_wire::{MeshKey, NodePrivate, NodePublic};
@@ -34,6 +33,9 @@ use crate::stun;
 
 /// Descriptors that are not connections: rings, listeners, files, the admin socket.
 const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// Connections of one relay at most, however many descriptors it may have.
+const CONNECTIONS_MAX: u32 = 1 << 20;
 
 /// How long the threads may take to end after the time of a drain.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
@@ -233,8 +235,7 @@ fn start_shards(
             .limits
             .connections_max
             .unwrap_or(by_descriptors)
-            .min(1 << 20)
-            .max(1),
+            .clamp(1, CONNECTIONS_MAX),
         rate_limit: rate_limit(config),
     })
 }
@@ -302,11 +303,7 @@ fn start_stage(
     listeners: Vec<Listener>,
 ) -> anyhow::Result<()> {
     let threads = shards.handles().len().div_ceil(2);
-    // The stage needs no feature that an old kernel lacks, only io_uring itself.
-    let kind = match shards.driver {
-        DriverKind::Uring => DriverKind::Uring,
-        DriverKind::Epoll => DriverKind::Epoll,
-    };
+    let kind = shards.driver;
     for index in 0..threads {
         let shared = listeners
             .iter()

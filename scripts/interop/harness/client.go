@@ -197,7 +197,11 @@ func (c *Client) receive() {
 			close(c.inbox)
 			return
 		}
-		if _, ok := message.(derp.KeepAliveMessage); ok {
+		switch message.(type) {
+		case derp.KeepAliveMessage:
+			continue
+		case derp.HealthMessage:
+			// towline tells duplicates that fight; derper never sends it. No scenario depends on it.
 			continue
 		}
 		c.inbox <- plainMessage(message)

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,9 +100,9 @@ impl AcceptLimit {
 }
 
 /// Starts the handshake of a connection on its kind of stream.
-pub(super) type Start = fn(Rc<Arc<Context>>, TcpStream, Accepted);
+pub(super) type Start = fn(Arc<Context>, TcpStream, Accepted);
 
-pub(super) fn over_uring(context: Rc<Arc<Context>>, stream: TcpStream, accepted: Accepted) {
+pub(super) fn over_uring(context: Arc<Context>, stream: TcpStream, accepted: Accepted) {
     // An io_uring waits by itself; on a socket that does not block it would be told to try again.
     if stream.set_nonblocking(false).is_ok() {
         let stream = tokio_uring::net::TcpStream::from_std(stream);
@@ -111,7 +110,7 @@ pub(super) fn over_uring(context: Rc<Arc<Context>>, stream: TcpStream, accepted:
     }
 }
 
-pub(super) fn over_epoll(context: Rc<Arc<Context>>, stream: TcpStream, accepted: Accepted) {
+pub(super) fn over_epoll(context: Arc<Context>, stream: TcpStream, accepted: Accepted) {
     let stream = stream
         .set_nonblocking(true)
         .and_then(|()| tokio::net::TcpStream::from_std(stream));
@@ -121,12 +120,12 @@ pub(super) fn over_epoll(context: Rc<Arc<Context>>, stream: TcpStream, accepted:
 }
 
 /// Accepts from all listeners until the relay stops; then waits for the handshakes under way.
-pub(super) async fn serve(context: Rc<Arc<Context>>, listeners: Vec<Listener>, start: Start) {
+pub(super) async fn serve(context: Arc<Context>, listeners: Vec<Listener>, start: Start) {
     let mut stopping = context.stopping.clone();
     let loops = async {
         let mut tasks = Vec::new();
         for listener in listeners {
-            let context = Rc::clone(&context);
+            let context = Arc::clone(&context);
             tasks.push(tokio::task::spawn_local(accept_from(
                 context, listener, start,
             )));
@@ -141,7 +140,7 @@ pub(super) async fn serve(context: Rc<Arc<Context>>, listeners: Vec<Listener>, s
     }
 }
 
-async fn accept_from(context: Rc<Arc<Context>>, listener: Listener, start: Start) {
+async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
     let watched = listener
         .socket
         .try_clone()
@@ -181,7 +180,7 @@ async fn accept_from(context: Rc<Arc<Context>>, listener: Listener, start: Start
                 context.counters.count_accepted();
                 if context.accept_limit.allows() {
                     set_options(&context, &stream);
-                    start(Rc::clone(&context), stream, accepted);
+                    start(Arc::clone(&context), stream, accepted);
                 } else {
                     context.counters.count_rejected();
                 }

@@ -1,7 +1,6 @@
 //! One connection's way through the stage.
 
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +53,7 @@ impl StageError {
 }
 
 /// Serves a connection until it is adopted or closed.
-pub(super) async fn serve<S: Stream>(context: &Rc<Arc<Context>>, stream: &S, accepted: Accepted) {
+pub(super) async fn serve<S: Stream>(context: &Arc<Context>, stream: &S, accepted: Accepted) {
     let peer = accepted.peer;
     if let Err(error) = handshake(context, stream, accepted).await {
         context.counters.count_handshake_failure(error.name());
@@ -150,6 +149,9 @@ async fn upgrade<S: Stream>(
             return Err(error.into());
         }
         if machine.stage() != stage {
+            if let (Stage::Http, Some(opening)) = (stage, machine.opening()) {
+                count_opening(context, opening);
+            }
             stage = machine.stage();
             deadline = Instant::now() + time_for(stage);
         }
@@ -164,6 +166,14 @@ async fn page(context: &Context, request: PageRequest, peer: IpAddr) -> Response
     context.pages.answer(request, peer, &challenge).await
 }
 
+fn count_opening(context: &Context, opening: OpeningKind) {
+    match opening {
+        OpeningKind::Raw => {}
+        OpeningKind::FastStart => context.counters.count_fast_start(),
+        OpeningKind::WebSocket => context.counters.count_websocket(),
+    }
+}
+
 fn adopt<S: Stream>(
     context: &Context,
     channel: Channel<'_, S>,
@@ -171,11 +181,6 @@ fn adopt<S: Stream>(
     accepted: Accepted,
     active_tls: Option<ActiveTls>,
 ) {
-    match ready.opening {
-        OpeningKind::Raw => {}
-        OpeningKind::FastStart => context.counters.count_fast_start(),
-        OpeningKind::WebSocket => context.counters.count_websocket(),
-    }
     let rest = channel.into_rest();
     let owner = context.shards.owner(&ready.client.key);
     owner.ask(Command::Adopt(Box::new(Adopted {

@@ -1,6 +1,5 @@
 //! The threads of the stage and what they share.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
@@ -66,11 +65,7 @@ pub(crate) fn spawn(
 fn run_uring(context: Arc<Context>, listeners: Vec<Listener>) -> anyhow::Result<()> {
     let runtime = tokio_uring::Runtime::new(&tokio_uring::builder())
         .context("opening the io_uring of the handshake stage")?;
-    runtime.block_on(accept::serve(
-        Rc::new(context),
-        listeners,
-        accept::over_uring,
-    ));
+    runtime.block_on(accept::serve(context, listeners, accept::over_uring));
     Ok(())
 }
 
@@ -82,7 +77,7 @@ fn run_epoll(context: Arc<Context>, listeners: Vec<Listener>) -> anyhow::Result<
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(
         &runtime,
-        accept::serve(Rc::new(context), listeners, accept::over_epoll),
+        accept::serve(context, listeners, accept::over_epoll),
     );
     Ok(())
 }

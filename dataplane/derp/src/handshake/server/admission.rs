@@ -82,6 +82,10 @@ impl AwaitClientInfo {
 }
 
 impl BoxOpened {
+    pub(super) const fn opening(&self) -> OpeningKind {
+        self.upgraded.opening
+    }
+
     pub(super) const fn request(&self, conn: &ConnInfo) -> AdmitRequest {
         AdmitRequest {
             key: self.key,
@@ -100,6 +104,10 @@ impl BoxOpened {
 }
 
 impl Admitted {
+    pub(super) const fn opening(&self) -> OpeningKind {
+        self.client.opening()
+    }
+
     /// Seals the server info and hands everything over.
     pub(super) fn into_ready(
         self,

@@ -126,6 +126,17 @@ impl ServerHandshake {
         }
     }
 
+    /// How the connection was opened, from the upgrade on until it is handed over.
+    #[must_use]
+    pub fn opening(&self) -> Option<OpeningKind> {
+        match &self.state {
+            State::AwaitClientInfo(client) => Some(client.opening),
+            State::AwaitVerdict(client) => Some(client.opening()),
+            State::Admitted(client) => Some(client.opening()),
+            _ => None,
+        }
+    }
+
     /// Bytes of memory that the handshake holds for what it received and has yet to send.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
