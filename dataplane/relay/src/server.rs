@@ -31,7 +31,8 @@ use crate::shard::{Command, Shards, ShardsOptions};
 use crate::stage::{self, AcceptLimit, Context, Listener};
 use crate::stun;
 
-/// Descriptors that are not connections: rings, listeners, files, the admin socket.
+/// Descriptors that are not connections: rings, listeners, files, the admin socket, second descriptors of half-open
+/// connections. Where there are few in all, a quarter of them.
 const DESCRIPTORS_RESERVED: u64 = 256;
 
 /// Connections of one relay at most, however many descriptors it may have.
@@ -227,7 +228,7 @@ fn start_shards(
     descriptors: u64,
 ) -> anyhow::Result<Shards> {
     let by_descriptors =
-        u32::try_from(descriptors.saturating_sub(DESCRIPTORS_RESERVED)).unwrap_or(u32::MAX);
+        u32::try_from(descriptors - DESCRIPTORS_RESERVED.min(descriptors / 4)).unwrap_or(u32::MAX);
     Shards::start(&ShardsOptions {
         config,
         server_key,

@@ -11,6 +11,17 @@ use towline_derp::connected::RateLimit;
 use towline_wire::NodePublic;
 use towline_wire::limits::{ADMISSION_BODY_BYTES_MAX, ADMISSION_TIMEOUT, RATE_BURST_BYTES_MIN};
 
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoAnswer {
+    /// It could not be asked.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    /// It answered something else, which for derper too is not a reason to let anyone in.
+    #[error("its answer is of no use: {0}")]
+    Unusable(String),
+}
+
 /// A verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -66,13 +77,13 @@ impl Controller {
         self: &Arc<Self>,
         key: NodePublic,
         source: IpAddr,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, NoAnswer> {
         let controller = Arc::clone(self);
         let asked = tokio::task::spawn_blocking(move || controller.ask_now(key, source)).await;
-        asked.unwrap_or_else(|error| Err(error.to_string()))
+        asked.unwrap_or_else(|error| Err(NoAnswer::Unreachable(error.to_string())))
     }
 
-    fn ask_now(&self, node_public: NodePublic, source: IpAddr) -> Result<Answer, String> {
+    fn ask_now(&self, node_public: NodePublic, source: IpAddr) -> Result<Answer, NoAnswer> {
         let question = Question {
             node_public,
             source,
@@ -81,16 +92,22 @@ impl Controller {
             .agent
             .post(&self.url)
             .send_json(&question)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| NoAnswer::Unreachable(error.to_string()))?;
         if response.status().as_u16() != 200 {
-            return Err(format!("HTTP status {}", response.status()));
+            return Err(NoAnswer::Unusable(format!(
+                "HTTP status {}",
+                response.status()
+            )));
         }
         let body = response
             .body_mut()
             .with_config()
             .limit(ADMISSION_BODY_BYTES_MAX as u64);
-        let body = body.read_to_vec().map_err(|error| error.to_string())?;
-        let body: Body = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        let body = body
+            .read_to_vec()
+            .map_err(|error| NoAnswer::Unusable(error.to_string()))?;
+        let body: Body =
+            serde_json::from_slice(&body).map_err(|error| NoAnswer::Unusable(error.to_string()))?;
         let limits = (body.bytes_per_second > 0).then_some(RateLimit {
             bytes_per_second: body.bytes_per_second,
             burst_bytes: body.burst_bytes.max(RATE_BURST_BYTES_MIN as u64),

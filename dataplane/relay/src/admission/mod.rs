@@ -19,7 +19,7 @@ use tracing::warn;
 
 use self::allow_file::AllowFile;
 use self::cache::{Cache, Known};
-use self::callback::{Answer, Controller};
+use self::callback::{Answer, Controller, NoAnswer};
 use crate::admin::AdmissionMode;
 use crate::config::AdmissionConfig;
 
@@ -159,7 +159,7 @@ impl Callback {
         }
         let asked = match self.questions.acquire().await {
             Ok(_place) => self.controller.ask(request.key, request.addr.ip()).await,
-            Err(_) => Err("the relay is stopping".to_owned()),
+            Err(_) => Err(NoAnswer::Unreachable("the relay is stopping".to_owned())),
         };
         self.note_reachable(asked.as_ref().err());
         match (asked, known) {
@@ -169,13 +169,13 @@ impl Callback {
             }
             // An outage does not lock out who was allowed before it.
             (Err(_), Some(Known { answer, .. })) if answer.allow => verdict(answer),
-            (Err(_), _) if self.fail_open => Verdict::Allow { limits: None },
+            (Err(NoAnswer::Unreachable(_)), _) if self.fail_open => Verdict::Allow { limits: None },
             (Err(_), _) => Verdict::Deny(DenyReason::Unavailable),
         }
     }
 
     /// Says once when an outage begins, and once when it ends.
-    fn note_reachable(&self, error: Option<&String>) {
+    fn note_reachable(&self, error: Option<&NoAnswer>) {
         let mut reachable = self
             .reachable
             .lock()

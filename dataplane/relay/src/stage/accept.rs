@@ -1,7 +1,7 @@
 //! Accepting: one loop per listener and thread, bounded by rate and by half-open places.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -42,12 +42,32 @@ impl Listener {
 /// A connection that was accepted.
 pub(super) struct Accepted {
     /// For the shard; the stream that the handshake uses is another descriptor of the same socket.
-    pub(super) socket: OwnedFd,
+    pub(super) socket: HalfOpen,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) tls: bool,
     pub(super) plain_http_port: bool,
     pub(super) place: OwnedSemaphorePermit,
+}
+
+/// A socket whose connection is no client yet. It is shut down when it is dropped: an io_uring read under way would keep its
+/// stream open otherwise, although nobody waits for it any more.
+pub(super) struct HalfOpen(Option<TcpStream>);
+
+impl HalfOpen {
+    /// The socket, of what has become a client.
+    pub(super) fn keep(mut self) -> Option<OwnedFd> {
+        self.0.take().map(OwnedFd::from)
+    }
+}
+
+impl Drop for HalfOpen {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0.take() {
+            // It fails when the peer was faster.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// New connections per second, as a token bucket. Looked at once per connection.
@@ -166,7 +186,7 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
         let prepared = accepted.and_then(|(stream, peer)| {
             let stream = stream.into_std()?;
             let accepted = Accepted {
-                socket: stream.try_clone()?.into(),
+                socket: HalfOpen(Some(stream.try_clone()?)),
                 peer: canonical(peer),
                 local: canonical(stream.local_addr()?),
                 tls: listener.tls,

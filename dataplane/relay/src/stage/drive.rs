@@ -181,10 +181,13 @@ fn adopt<S: Stream>(
     accepted: Accepted,
     active_tls: Option<ActiveTls>,
 ) {
+    let Some(socket) = accepted.socket.keep() else {
+        return;
+    };
     let rest = channel.into_rest();
     let owner = context.shards.owner(&ready.client.key);
     owner.ask(Command::Adopt(Box::new(Adopted {
-        socket: accepted.socket,
+        socket,
         tls: rest.tls,
         websocket: ready.websocket.map(Box::new),
         plaintext: ready.leftover,
