@@ -1,13 +1,18 @@
 //! `towline bench`: the arguments of measurements. What measures is `towline_load`.
 
+mod progress;
+mod report;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use towline_load::{LoadError, Options, Trust};
 use towline_relay::config::parse_duration;
+use towline_wire::MeshKey;
 
 use crate::failure::Failure;
-use crate::print::Output;
+use crate::print::{self, Output};
 use crate::units::parse_bytes;
 
 /// What to measure.
@@ -230,10 +235,94 @@ fn parse_size(text: &str) -> Result<usize, String> {
 /// Measures and reports.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let Subject::Relay(relay) = &args.subject;
-    Err(Failure::Failed(anyhow::anyhow!(
-        "this build has no load generator, so {} cannot be measured",
-        relay.url
-    )))
+    let options = options(relay)?;
+    let bar = progress::Bar::new(relay.quiet, &options);
+    let report = towline_load::run(&options, &|step| bar.show(step)).map_err(|error| match error {
+        LoadError::Options(problem) => Failure::usage(problem),
+        error => Failure::Failed(error.into()),
+    });
+    bar.clear();
+    match relay.output {
+        Output::Json => print::json(&report?),
+        Output::Table => print::text(&report::table(&report?)),
+    }
+}
+
+/// What the arguments mean to the load generator.
+fn options(relay: &RelayArgs) -> Result<Options, Failure> {
+    let usage = |error: &dyn std::fmt::Display| Failure::usage(error.to_string());
+    let Connecting {
+        threads, address, ..
+    } = relay.connecting;
+    let trust = match &relay.connecting.pin {
+        Some(pin) => Trust::Pin(pin.parse().map_err(|error| usage(&error))?),
+        None if relay.connecting.insecure => Trust::Insecure,
+        None => Trust::Host,
+    };
+    let mesh_key = match &relay.connecting.mesh_key {
+        Some(path) => {
+            let text = std::fs::read(path)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            let key = MeshKey::from_hex(text.trim_ascii())
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+            Some(key)
+        }
+        None => None,
+    };
+    Ok(Options {
+        target: relay.url.parse().map_err(|error| usage(&error))?,
+        scenario: scenario(relay.scenario.as_ref()),
+        traffic: towline_load::Traffic {
+            pairs: relay.traffic.pairs,
+            size: relay.traffic.size,
+            in_flight: relay.traffic.in_flight,
+            packets_per_write: relay.traffic.packets_per_write,
+            duration: relay.traffic.duration,
+            warm_up: relay.traffic.warm_up,
+        },
+        connecting: towline_load::Connecting {
+            threads,
+            address,
+            trust,
+            key_exchange: match relay.connecting.tls_kx {
+                KeyExchange::X25519 => towline_load::KeyExchange::X25519,
+                KeyExchange::Default => towline_load::KeyExchange::Default,
+            },
+            tls_version: match relay.connecting.tls_version {
+                TlsVersion::Tls12 => towline_load::TlsVersion::Tls12,
+                TlsVersion::Tls13 => towline_load::TlsVersion::Tls13,
+                TlsVersion::Any => towline_load::TlsVersion::Any,
+            },
+            websocket: relay.connecting.websocket,
+            mesh_key,
+            fast_start: !relay.connecting.no_fast_start,
+        },
+        relay_pid: relay.relay_pid,
+    })
+}
+
+fn scenario(scenario: Option<&Scenario>) -> towline_load::Scenario {
+    use towline_load::Scenario as Load;
+    match scenario {
+        None | Some(Scenario::Pairs) => Load::Pairs,
+        Some(&Scenario::FanIn { senders }) => Load::FanIn { senders },
+        Some(&Scenario::Idle { clients }) => Load::Idle { clients },
+        Some(&Scenario::Handshakes { at_once }) => Load::Handshakes { at_once },
+        Some(&Scenario::Overload {
+            offered_mbit,
+            times,
+        }) => Load::Overload {
+            offered_mbit,
+            times,
+        },
+        Some(&Scenario::Latency {
+            probes_per_second,
+            bulk_mbit,
+        }) => Load::Latency {
+            probes_per_second,
+            bulk_mbit,
+        },
+    }
 }
 
 #[cfg(test)]
