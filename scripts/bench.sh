@@ -6,8 +6,8 @@
 #   scripts/bench.sh drivers          towline on io_uring and on epoll
 #   scripts/bench.sh micro            criterion benches of the hot pieces
 #
-# Further options (--rounds N, --seconds N, --only-packets) go to benches/compare/relay.py. All that was
-# measured is kept under target/bench/.
+# Further options (--rounds N, --seconds N, --quick, --only-packets) go to benches/compare/relay.py. All that
+# was measured, the table and a picture are kept in benches/results/, or in target/bench/ when --quick.
 set -euo pipefail
 script_name=bench
 # shellcheck source=scripts/lib.sh
@@ -30,8 +30,9 @@ fi
 command -v python3 >/dev/null || die "python3 is missing; run scripts/setup.sh"
 command -v openssl >/dev/null || die "openssl is missing; run scripts/setup.sh"
 cargo build --locked --release --package towline
-mkdir -p target/bench
-arguments=(--towline "$repo_dir/target/release/towline" --json "target/bench/$what.json")
+results=benches/results
+[[ " $* " != *" --quick "* ]] || results=target/bench
+arguments=(--towline "$repo_dir/target/release/towline" --results "$results/$what")
 if [[ $what == relay ]]; then
     scripts/peers.sh derper
     arguments+=(--derper "$(scripts/peers.sh path derper)")

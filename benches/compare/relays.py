@@ -116,19 +116,26 @@ class Relay:
         self.close()
 
 
+class NoQuota(Exception):
+    """This machine lets us make no CPU quota."""
+
+
 class CpuQuota:
     """Gives a process a share of one CPU (cgroup v1 or v2), so that it can be overloaded from the rest."""
 
     def __init__(self, process_id, share, period_us=10_000):
         v1 = Path("/sys/fs/cgroup/cpu")
         self.folder = (v1 if v1.is_dir() else Path("/sys/fs/cgroup")) / f"towline-bench-{process_id}"
-        self.folder.mkdir()
-        if v1.is_dir():
-            (self.folder / "cpu.cfs_period_us").write_text(str(period_us))
-            (self.folder / "cpu.cfs_quota_us").write_text(str(int(share * period_us)))
-        else:
-            (self.folder / "cpu.max").write_text(f"{int(share * period_us)} {period_us}")
-        (self.folder / "cgroup.procs").write_text(str(process_id))
+        try:
+            self.folder.mkdir()
+            if v1.is_dir():
+                (self.folder / "cpu.cfs_period_us").write_text(str(period_us))
+                (self.folder / "cpu.cfs_quota_us").write_text(str(int(share * period_us)))
+            else:
+                (self.folder / "cpu.max").write_text(f"{int(share * period_us)} {period_us}")
+            (self.folder / "cgroup.procs").write_text(str(process_id))
+        except OSError as error:
+            raise NoQuota(error) from error
 
     def __enter__(self):
         return self

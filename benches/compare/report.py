@@ -25,7 +25,7 @@ def cpu_us_per_packet(report):
 
 
 def share_of_peak(report):
-    return 100 * report["delivered"]["mbit_per_s"] / report["peak_mbit_per_s"]
+    return 100 * report["share_of_peak"]
 
 
 def rtt_p99_ms(report):
@@ -38,15 +38,15 @@ def bulk_lost_percent(report):
 
 def kib_per_client(report):
     relay = report["relay"]
-    return (relay["resident_bytes"] - relay["resident_bytes_before"]) / report["clients"] / 1024
+    return relay["resident_bytes_per_client"] / 1024
 
 
 def handshakes_per_cpu_s(report):
-    return report["handshakes"] / report["relay"]["cpu_s"]
+    return report["relay"]["handshakes_per_cpu_s"]
 
 
 def is_generator_limited(report):
-    return report["generator"]["is_limit"]
+    return report["limited_by_generator"]
 
 
 class Row:
@@ -57,18 +57,23 @@ class Row:
         # A rate is a lower bound when the generator was the limit; time and memory of the relay's own are not.
         self.is_rate = is_rate
 
-    def cells(self, contestants, reports):
-        figures, texts = [], []
-        for name in contestants:
-            of_rounds = reports[self.key][name]
-            figure = statistics.median(self.value(report) for report in of_rounds)
-            is_bound = self.is_rate and any(is_generator_limited(report) for report in of_rounds)
-            texts.append(f"{'≥ ' if is_bound else ''}{figure:,.{self.digits}f} {self.unit}")
-            figures.append(figure)
-        first, second = figures
+    def figures(self, contestants, reports):
+        """The median over the rounds of each contestant."""
+        return [statistics.median(self.value(report) for report in reports[self.key][name]) for name in contestants]
+
+    def gain(self, contestants, reports):
+        """How many times better the second is; None where a ratio says nothing."""
+        first, second = self.figures(contestants, reports)
         worse, better = (first, second) if self.better == "less" else (second, first)
-        ratio = f"{worse / better:.1f}× {self.better}" if better and self.unit != "%" else ""
-        return [self.label, *texts, ratio]
+        return worse / better if better > 0 and self.unit != "%" else None
+
+    def cells(self, contestants, reports):
+        texts = []
+        for name, figure in zip(contestants, self.figures(contestants, reports)):
+            is_bound = self.is_rate and any(is_generator_limited(report) for report in reports[self.key][name])
+            texts.append(f"{'≥ ' if is_bound else ''}{figure:,.{self.digits}f} {self.unit}")
+        gain = self.gain(contestants, reports)
+        return [self.label, *texts, f"{gain:.1f}× {self.better}" if gain else ""]
 
 
 def cpu_row(label, key):

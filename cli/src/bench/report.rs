@@ -97,11 +97,15 @@ pub(crate) fn table(report: &Report) -> String {
         };
         rows.push(("relay CPU", used + &each));
         let resident = units::bytes(relay.resident_bytes);
-        let each = relay.resident_bytes_per_client / 1024.0;
-        rows.push((
-            "relay memory",
-            format!("{resident}, {each:.1} KiB for each client"),
-        ));
+        // Beside traffic its buffers would be counted as the clients'.
+        let each = match report.scenario {
+            "idle" => format!(
+                ", {:.1} KiB for each client",
+                relay.resident_bytes_per_client / 1024.0
+            ),
+            _ => String::new(),
+        };
+        rows.push(("relay memory", resident + &each));
     }
     let generator = &report.generator;
     let busy = generator.busiest_share * 100.0;
