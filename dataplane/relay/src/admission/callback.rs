@@ -88,10 +88,13 @@ impl Controller {
             node_public,
             source,
         };
+        let question = serde_json::to_vec(&question)
+            .map_err(|error| NoAnswer::Unreachable(error.to_string()))?;
         let mut response = self
             .agent
             .post(&self.url)
-            .send_json(&question)
+            .content_type("application/json")
+            .send(&question[..])
             .map_err(|error| NoAnswer::Unreachable(error.to_string()))?;
         if response.status().as_u16() != 200 {
             return Err(NoAnswer::Unusable(format!(
