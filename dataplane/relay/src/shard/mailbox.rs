@@ -9,7 +9,11 @@ use towline_io::Waker;
 use towline_wire::limits::PACKET_BYTES_MAX;
 
 /// Bytes in flight between two shards. Beyond it packets are dropped and counted; memory is touched as used.
-const RING_BYTES: usize = 1 << 20;
+const RING_BYTES: usize = 4 << 20;
+
+/// Bytes taken from one shard in a turn: what a turn can write to one connection. More would only move the wait from the ring
+/// to that connection's queue, and overflow it.
+pub(super) const TAKEN_BYTES_MAX: usize = 64 << 10;
 
 /// No record is longer.
 const RECORD_BYTES_MAX: usize = MESSAGE_HEAD_BYTES_MAX + PACKET_BYTES_MAX;

@@ -17,7 +17,7 @@ use super::carry::Carries;
 use super::command::{Adopted, Command, Role, Snapshot};
 use super::conn::{Conn, Sending, WINDOW_BYTES_MAX};
 use super::drain::Drain;
-use super::mailbox::{Inboxes, Outboxes};
+use super::mailbox::{Inboxes, Outboxes, TAKEN_BYTES_MAX};
 use super::transport::{Flow, Place, Transport, TransportError};
 
 /// How often connections that take nothing are looked at. It is how late a write timeout may be.
@@ -44,6 +44,8 @@ pub(super) struct Thread {
     pub(super) held: Vec<RecvBuf>,
     pub(super) outboxes: Outboxes,
     inboxes: Inboxes,
+    /// Messages are left for the next turn.
+    messages_wait: bool,
     commands: Receiver<Command>,
     completions: Vec<Completion>,
     /// Connections that may be written to: those whose send ended with more to write, or that found no send buffer.
@@ -103,6 +105,7 @@ impl Thread {
             held: Vec::new(),
             outboxes,
             inboxes,
+            messages_wait: false,
             commands,
             completions: Vec::new(),
             ready: Vec::new(),
@@ -153,7 +156,7 @@ impl Thread {
 
     /// How long the wait may last.
     fn timeout(&self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if self.messages_wait || !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().and_then(Drain::due);
@@ -233,9 +236,15 @@ impl Thread {
         }
     }
 
+    /// Takes a turn's share of what other shards sent. The rest waits in their rings.
     fn take_messages(&mut self) {
+        self.messages_wait = false;
         for from in (0..self.inboxes.shards()).map(ShardId) {
-            while let Some(record) = self.inboxes.next(from) {
+            let mut taken = 0;
+            while taken < TAKEN_BYTES_MAX
+                && let Some(record) = self.inboxes.next(from)
+            {
+                taken += record.len();
                 let message = Message::decode(record);
                 debug_assert!(message.is_ok(), "shards speak one version");
                 if let Ok(message) = message {
@@ -243,6 +252,7 @@ impl Thread {
                         .handle_message(self.now, from, message, &mut self.outboxes);
                 }
             }
+            self.messages_wait |= taken >= TAKEN_BYTES_MAX;
         }
     }
 
