@@ -14,6 +14,7 @@ mod frames;
 mod handshakes;
 mod idle;
 mod link;
+mod measured;
 mod options;
 mod report;
 mod stamp;

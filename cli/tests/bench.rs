@@ -1,0 +1,110 @@
+//! `towline bench relay` against `towline relay`, both as they are installed: every scenario ends
+//! by itself and reports. What the figures are is for scripts/bench.sh.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Relay {
+    process: Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Relay {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .unwrap()
+            .port();
+        let process = Command::new(env!("CARGO_BIN_EXE_towline"))
+            .args(["relay", "-stun=false", "-http-port", "-1", "-a"])
+            .arg(format!("127.0.0.1:{port}"))
+            .arg("-c")
+            .arg(dir.path().join("relay.key"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let relay = Self {
+            process,
+            port,
+            _dir: dir,
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "the relay does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        relay
+    }
+
+    fn bench(&self, line: &str) -> serde_json::Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_towline"))
+            .args(["bench", "relay", &format!("http://127.0.0.1:{}", self.port)])
+            .args(line.split_whitespace())
+            .args(["--relay-pid", &self.process.id().to_string()])
+            .args("--output json --quiet --duration 300ms --warm-up 100ms".split(' '))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {stderr}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is the test's to find out.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn every_scenario_reports() {
+    let relay = Relay::start();
+    for line in [
+        "--pairs 2",
+        "--pairs 2 --packets-per-write 4 --size 16KiB --in-flight 4",
+        "--websocket",
+        "--threads 2",
+        "fan-in --senders 3",
+        "overload --offered-mbit 20",
+        "latency --bulk-mbit 10",
+    ] {
+        let report = relay.bench(line);
+        let delivered = &report["delivered"];
+        assert!(delivered["packets"].as_u64() > Some(0), "{line}: {report}");
+        assert_eq!(delivered["reordered"], 0, "{line}: {report}");
+        assert_eq!(report["clients_lost"], 0, "{line}: {report}");
+        assert!(
+            report["relay"]["cpu_us_per_packet"].as_f64() > Some(0.0),
+            "{line}"
+        );
+    }
+    let latency = relay.bench("latency --probes-per-second 100");
+    assert!(latency["rtt_us"]["p99"].as_f64() > Some(1.0), "{latency}");
+    assert_eq!(latency["rtt_us"]["lost"], 0);
+    let idle = relay.bench("idle --clients 50");
+    assert_eq!(
+        (&idle["clients"], &idle["clients_lost"]),
+        (&50.into(), &0.into())
+    );
+    let handshakes = relay.bench("handshakes --at-once 2");
+    assert!(handshakes["handshakes"].as_u64() > Some(0), "{handshakes}");
+}
+
+#[test]
+fn a_relay_that_is_not_there_is_said() {
+    let output = Command::new(env!("CARGO_BIN_EXE_towline"))
+        .args("bench relay http://127.0.0.1:1 --quiet".split(' '))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("cannot connect"), "{stderr}");
+}
