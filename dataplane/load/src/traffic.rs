@@ -240,7 +240,6 @@ impl Job {
         Self {
             clients: Vec::new(),
             flows: Vec::new(),
-            gather: Duration::ZERO,
         }
     }
 

@@ -40,7 +40,6 @@ pub(crate) struct Shared {
 pub(crate) struct Job {
     pub(crate) clients: Vec<Dialed>,
     pub(crate) flows: Vec<Flow>,
-    pub(crate) gather: Duration,
 }
 
 /// What a worker saw.
@@ -123,7 +122,8 @@ fn open_driver(job: &Job) -> Result<Driver, LoadError> {
     let config = DriverConfig {
         send_buffers: buffers as u16,
         send_buffer_bytes: bytes as u32,
-        gather: job.gather,
+        // A closed loop that gathers lets the relay run dry: 10 to 30 % less throughput.
+        gather: Duration::ZERO,
         ..DriverConfig::default()
     };
     Driver::open(DriverKind::Uring, &config)
