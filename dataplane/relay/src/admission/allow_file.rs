@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
 use towline_wire::NodePublic;
@@ -22,8 +22,15 @@ struct State {
     seen: Option<Stamp>,
 }
 
-/// Tells one content of the file from the next.
-type Stamp = (SystemTime, u64);
+/// Tells one content of the file from the next: also one that was moved into its place, and one of the same length.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    len: u64,
+    /// Seconds and nanoseconds, of content and of name.
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
 
 impl AllowFile {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
@@ -64,7 +71,12 @@ impl AllowFile {
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let facts = fs::metadata(path).ok()?;
-    Some((facts.modified().ok()?, facts.len()))
+    Some(Stamp {
+        inode: facts.ino(),
+        len: facts.len(),
+        modified: (facts.mtime(), facts.mtime_nsec()),
+        changed: (facts.ctime(), facts.ctime_nsec()),
+    })
 }
 
 fn read(path: &Path) -> anyhow::Result<HashSet<NodePublic>> {
@@ -119,10 +131,17 @@ mod tests {
         assert!(file.allows(&key) && !file.has_changed());
         fs::write(&path, "broken").unwrap();
         assert!(file.has_changed());
-        assert!(file.reload().is_err());
+        let error = format!("{:#}", file.reload().unwrap_err());
+        assert!(
+            error.contains("allowed") && error.contains("line 1"),
+            "{error}"
+        );
         assert!(file.allows(&key) && !file.has_changed());
         fs::write(&path, "# nobody any more\n").unwrap();
         assert_eq!(file.reload().unwrap(), HashSet::new());
         assert!(!file.allows(&key));
+        fs::remove_file(&path).unwrap();
+        assert!(file.has_changed());
+        assert!(file.reload().is_err() && !file.has_changed());
     }
 }

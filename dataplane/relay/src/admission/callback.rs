@@ -1,134 +1,226 @@
-//! The admission controller: derper's HTTP callback (`tailcfg.DERPAdmitClientRequest` and its response).
+//! Decides by the admission controller: remembers its verdicts, asks each question once at a time, and carries known
+//! clients over its outages. What is said over HTTP is `controller`'s.
 //!
-//! POST `{"NodePublic":"nodekey:…","Source":"ip"}`, answered by `{"Allow":bool}` and, ours, optional limits:
-//! `"BytesPerSecond"` and `"BurstBytes"`.
+//! A question outlives the client that raised it: its answer is remembered for the next attempt, and the bound on
+//! questions under way holds however many clients come and go.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use towline_derp::connected::RateLimit;
-use towline_wire::NodePublic;
-use towline_wire::limits::{ADMISSION_BODY_BYTES_MAX, ADMISSION_TIMEOUT, RATE_BURST_BYTES_MIN};
+use tokio::sync::{Semaphore, watch};
+use towline_derp::handshake::server::{AdmitRequest, DenyReason, Verdict};
+use towline_wire::Time;
+use towline_wire::limits::{ADMISSION_IN_FLIGHT_MAX, ADMISSION_TIMEOUT};
+use tracing::{info, warn};
 
-/// Why there is no verdict.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoAnswer {
-    /// It could not be asked.
-    #[error("it cannot be reached: {0}")]
-    Unreachable(String),
-    /// It answered something else, which for derper too is not a reason to let anyone in.
-    #[error("its answer is of no use: {0}")]
-    Unusable(String),
+use super::cache::{Cache, Known};
+use super::controller::{Answer, Controller, NoAnswer, Question};
+use super::counters::AdmissionCounters;
+use crate::config::AdmissionConfig;
+
+/// After a question that did not reach the controller, clients it allowed before are let in unasked for so long: else
+/// each would wait a whole timeout, and a controller that hangs would hold up all who reconnect.
+const OUTAGE_PAUSE: Duration = ADMISSION_TIMEOUT;
+
+type Outcome = Result<Answer, NoAnswer>;
+
+pub(super) struct Callback {
+    controller: Controller,
+    cache: Mutex<Cache>,
+    places: Arc<Semaphore>,
+    under_way: Mutex<HashMap<Question, watch::Receiver<Option<Outcome>>>>,
+    fail_open: bool,
+    health: Mutex<Health>,
+    counters: Arc<AdmissionCounters>,
 }
 
-/// A verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) allow: bool,
-    pub(super) limits: Option<RateLimit>,
+#[derive(Default)]
+struct Health {
+    /// Whether the last question was answered; `None` before the first.
+    answers: Option<bool>,
+    paused_until: Option<Time>,
 }
 
-pub(super) struct Controller {
-    url: String,
-    agent: ureq::Agent,
+/// The only question of its kind under way. Dropping it before it left lets another client ask.
+struct Inquiry {
+    callback: Arc<Callback>,
+    question: Question,
+    outcome: watch::Sender<Option<Outcome>>,
 }
 
-#[derive(Serialize)]
-struct Question {
-    #[serde(rename = "NodePublic")]
-    node_public: NodePublic,
-    #[serde(rename = "Source")]
-    source: IpAddr,
+enum Begun {
+    Ours(Inquiry),
+    Anothers(watch::Receiver<Option<Outcome>>),
 }
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(rename = "Allow", default)]
-    allow: bool,
-    #[serde(rename = "BytesPerSecond", default)]
-    bytes_per_second: u64,
-    #[serde(rename = "BurstBytes", default)]
-    burst_bytes: u64,
-}
-
-impl Controller {
-    pub(super) fn new(url: &str) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ureq::tls::TlsConfig::builder()
-            .provider(ureq::tls::TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(provider)
-            .root_certs(host_roots())
-            .build();
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(ADMISSION_TIMEOUT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .tls_config(tls)
-            .build();
+impl Callback {
+    pub(super) fn new(
+        url: &str,
+        config: &AdmissionConfig,
+        counters: Arc<AdmissionCounters>,
+    ) -> Self {
         Self {
-            url: url.to_owned(),
-            agent: config.new_agent(),
+            controller: Controller::new(url),
+            cache: Mutex::new(Cache::new(config.cache_time, config.keep_time)),
+            places: Arc::new(Semaphore::new(ADMISSION_IN_FLIGHT_MAX)),
+            under_way: Mutex::default(),
+            fail_open: config.fail_open,
+            health: Mutex::default(),
+            counters,
         }
     }
 
-    /// Asks; the error says why there is no answer.
-    pub(super) async fn ask(
-        self: &Arc<Self>,
-        key: NodePublic,
-        source: IpAddr,
-    ) -> Result<Answer, NoAnswer> {
-        let controller = Arc::clone(self);
-        let asked = tokio::task::spawn_blocking(move || controller.ask_now(key, source)).await;
-        asked.unwrap_or_else(|error| Err(NoAnswer::Unreachable(error.to_string())))
-    }
-
-    fn ask_now(&self, node_public: NodePublic, source: IpAddr) -> Result<Answer, NoAnswer> {
+    pub(super) async fn decide(self: &Arc<Self>, now: Time, request: &AdmitRequest) -> Verdict {
         let question = Question {
-            node_public,
-            source,
+            key: request.key,
+            source: request.addr.ip(),
         };
-        let question = serde_json::to_vec(&question)
-            .map_err(|error| NoAnswer::Unreachable(error.to_string()))?;
-        let mut response = self
-            .agent
-            .post(&self.url)
-            .content_type("application/json")
-            .send(&question[..])
-            .map_err(|error| NoAnswer::Unreachable(error.to_string()))?;
-        if response.status().as_u16() != 200 {
-            return Err(NoAnswer::Unusable(format!(
-                "HTTP status {}",
-                response.status()
-            )));
+        let started = Instant::now();
+        loop {
+            let now = now + started.elapsed();
+            if let Some(answer) = self.unasked(now, &question) {
+                self.counters.count_cache_hit();
+                return verdict(answer);
+            }
+            let outcome = match self.begin(question) {
+                Begun::Ours(inquiry) => inquiry.run(now).await,
+                Begun::Anothers(mut outcome) => outcome
+                    .wait_for(Option::is_some)
+                    .await
+                    .ok()
+                    .and_then(|outcome| outcome.clone()),
+            };
+            if let Some(outcome) = outcome {
+                return self.judge(now, &question, outcome);
+            }
         }
-        let body = response
-            .body_mut()
-            .with_config()
-            .limit(ADMISSION_BODY_BYTES_MAX as u64);
-        let body = body
-            .read_to_vec()
-            .map_err(|error| NoAnswer::Unusable(error.to_string()))?;
-        let body: Body =
-            serde_json::from_slice(&body).map_err(|error| NoAnswer::Unusable(error.to_string()))?;
-        let limits = (body.bytes_per_second > 0).then_some(RateLimit {
-            bytes_per_second: body.bytes_per_second,
-            burst_bytes: body.burst_bytes.max(RATE_BURST_BYTES_MIN as u64),
-        });
-        Ok(Answer {
-            allow: body.allow,
-            limits,
+    }
+
+    pub(super) const fn fails_open(&self) -> bool {
+        self.fail_open
+    }
+
+    pub(super) fn cached_answers(&self) -> u64 {
+        lock(&self.cache).len()
+    }
+
+    pub(super) fn is_reachable(&self) -> Option<bool> {
+        lock(&self.health).answers
+    }
+
+    /// A verdict that needs no question.
+    fn unasked(&self, now: Time, question: &Question) -> Option<Answer> {
+        let Known { answer, is_fresh } = lock(&self.cache).get(now, question)?;
+        let paused = || {
+            lock(&self.health)
+                .paused_until
+                .is_some_and(|until| now < until)
+        };
+        (is_fresh || (answer.allow && paused())).then_some(answer)
+    }
+
+    fn begin(self: &Arc<Self>, question: Question) -> Begun {
+        let mut under_way = lock(&self.under_way);
+        if let Some(outcome) = under_way.get(&question) {
+            return Begun::Anothers(outcome.clone());
+        }
+        let (sender, receiver) = watch::channel(None);
+        under_way.insert(question, receiver);
+        Begun::Ours(Inquiry {
+            callback: Arc::clone(self),
+            question,
+            outcome: sender,
         })
     }
+
+    fn judge(&self, now: Time, question: &Question, outcome: Outcome) -> Verdict {
+        let error = match outcome {
+            Ok(answer) => return verdict(answer),
+            Err(error) => error,
+        };
+        // An outage neither locks out who was allowed before it, nor lets in who was refused.
+        if let Some(known) = lock(&self.cache).get(now, question) {
+            return verdict(known.answer);
+        }
+        match error {
+            NoAnswer::Unreachable(_) if self.fail_open => Verdict::Allow { limits: None },
+            _ => Verdict::Deny(DenyReason::Unavailable),
+        }
+    }
+
+    fn learn(&self, now: Time, question: &Question, outcome: &Outcome) {
+        match outcome {
+            Ok(answer) => lock(&self.cache).put(now, question, *answer),
+            Err(_) => self.counters.count_error(),
+        }
+        self.note_health(now, outcome.as_ref().err());
+    }
+
+    /// Says once when an outage begins, and once when it ends.
+    fn note_health(&self, now: Time, error: Option<&NoAnswer>) {
+        let mut health = lock(&self.health);
+        match (error, health.answers) {
+            (Some(error), None | Some(true)) => {
+                warn!(%error, fail_open = self.fail_open, "the admission controller does not answer");
+            }
+            (None, Some(false)) => info!("the admission controller answers again"),
+            _ => {}
+        }
+        health.answers = Some(error.is_none());
+        health.paused_until = match error {
+            Some(NoAnswer::Unreachable(_)) => Some(now + OUTAGE_PAUSE),
+            // It is there, even when it has nothing of use to say about this key.
+            Some(NoAnswer::Unusable(_)) | None => None,
+        };
+    }
 }
 
-/// The host's trust store; `SSL_CERT_FILE` may replace it.
-fn host_roots() -> ureq::tls::RootCerts {
-    let loaded = rustls_native_certs::load_native_certs();
-    let certs: Vec<_> = loaded
-        .certs
-        .iter()
-        .map(|cert| ureq::tls::Certificate::from_der(cert).to_owned())
-        .collect();
-    ureq::tls::RootCerts::from(certs)
+impl Inquiry {
+    /// Asks when it is its turn. `None` when the question has become needless meanwhile.
+    async fn run(self, now: Time) -> Option<Outcome> {
+        let started = Instant::now();
+        let places = Arc::clone(&self.callback.places);
+        let place = places.acquire_owned().await.ok();
+        if self
+            .callback
+            .unasked(now + started.elapsed(), &self.question)
+            .is_some()
+        {
+            return None;
+        }
+        let asked = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            self.callback.counters.count_question();
+            let outcome = self.callback.controller.ask(&self.question);
+            self.callback
+                .learn(now + started.elapsed(), &self.question, &outcome);
+            self.outcome.send_replace(Some(outcome.clone()));
+            outcome
+        });
+        Some(
+            asked
+                .await
+                .unwrap_or_else(|error| Err(NoAnswer::Unreachable(error.to_string()))),
+        )
+    }
+}
+
+impl Drop for Inquiry {
+    fn drop(&mut self) {
+        lock(&self.callback.under_way).remove(&self.question);
+    }
+}
+
+fn verdict(answer: Answer) -> Verdict {
+    match answer.allow {
+        true => Verdict::Allow {
+            limits: answer.limits,
+        },
+        false => Verdict::Deny(DenyReason::NotAllowed),
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,36 +6,26 @@
 mod allow_file;
 mod cache;
 mod callback;
+mod controller;
+mod counters;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-use towline_derp::handshake::server::DenyReason;
-use towline_derp::handshake::server::{AdmitRequest, Verdict};
-use towline_wire::limits::ADMISSION_IN_FLIGHT_MAX;
+use towline_derp::handshake::server::{AdmitRequest, DenyReason, Verdict};
 use towline_wire::{NodePublic, Time};
-use tracing::warn;
 
 use self::allow_file::AllowFile;
-use self::cache::{Cache, Known};
-use self::callback::{Answer, Controller, NoAnswer};
+use self::callback::Callback;
+use self::counters::AdmissionCounters;
 use crate::admin::AdmissionMode;
 use crate::config::AdmissionConfig;
 
 /// Decides who may connect.
 pub(crate) struct Admission {
     file: Option<AllowFile>,
-    callback: Option<Callback>,
-}
-
-struct Callback {
-    controller: Arc<Controller>,
-    cache: Mutex<Cache>,
-    questions: Semaphore,
-    fail_open: bool,
-    /// Whether the last question was answered; `None` before the first.
-    reachable: Mutex<Option<bool>>,
+    callback: Option<Arc<Callback>>,
+    counters: Arc<AdmissionCounters>,
 }
 
 impl Admission {
@@ -47,31 +37,36 @@ impl Admission {
             .as_deref()
             .map(AllowFile::open)
             .transpose()?;
-        let callback = config.verify_url.as_deref().map(|url| Callback {
-            controller: Arc::new(Controller::new(url)),
-            cache: Mutex::new(Cache::new(config.cache_time, config.keep_time)),
-            questions: Semaphore::new(ADMISSION_IN_FLIGHT_MAX),
-            fail_open: config.fail_open,
-            reachable: Mutex::new(None),
-        });
-        Ok(Self { file, callback })
+        let counters = Arc::new(AdmissionCounters::default());
+        let callback = config
+            .verify_url
+            .as_deref()
+            .map(|url| Arc::new(Callback::new(url, config, Arc::clone(&counters))));
+        Ok(Self {
+            file,
+            callback,
+            counters,
+        })
     }
 
-    /// Whether this client may connect.
+    /// Whether this client may connect. Probers are clients as others, as in derper.
     pub(crate) async fn decide(&self, now: Time, request: &AdmitRequest) -> Verdict {
-        if request.mesh || (self.file.is_none() && self.callback.is_none()) {
+        if request.mesh {
             return Verdict::Allow { limits: None };
         }
-        if self
-            .file
-            .as_ref()
-            .is_some_and(|file| file.allows(&request.key))
-        {
-            return Verdict::Allow { limits: None };
-        }
-        match &self.callback {
-            Some(callback) => callback.decide(now, request).await,
-            None => Verdict::Deny(DenyReason::NotAllowed),
+        let verdict = self.judge(now, request).await;
+        self.counters
+            .count_verdict(matches!(verdict, Verdict::Allow { .. }));
+        verdict
+    }
+
+    async fn judge(&self, now: Time, request: &AdmitRequest) -> Verdict {
+        let in_file = |file: &AllowFile| file.allows(&request.key);
+        match (&self.file, &self.callback) {
+            (None, None) => Verdict::Allow { limits: None },
+            (Some(file), _) if in_file(file) => Verdict::Allow { limits: None },
+            (_, Some(callback)) => callback.decide(now, request).await,
+            (Some(_), None) => Verdict::Deny(DenyReason::NotAllowed),
         }
     }
 
@@ -111,7 +106,7 @@ impl Admission {
         if self
             .callback
             .as_ref()
-            .is_some_and(|callback| callback.fail_open)
+            .is_some_and(|callback| callback.fails_open())
         {
             warnings.push(
                 "anyone may use this relay while the admission controller cannot be reached"
@@ -119,6 +114,12 @@ impl Admission {
             );
         }
         warnings
+    }
+
+    /// Verdicts, questions and errors since start, by the names of their counters.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics page"))]
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
+        self.counters.counts()
     }
 
     /// Keys in the file.
@@ -130,73 +131,12 @@ impl Admission {
     pub(crate) fn cached_answers(&self) -> Option<u64> {
         self.callback
             .as_ref()
-            .map(|callback| callback.cache().len())
+            .map(|callback| callback.cached_answers())
     }
 
     /// Whether the controller answered the last question.
     pub(crate) fn controller_reachable(&self) -> Option<bool> {
-        let callback = self.callback.as_ref()?;
-        *callback
-            .reachable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Callback {
-    fn cache(&self) -> std::sync::MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn decide(&self, now: Time, request: &AdmitRequest) -> Verdict {
-        let known = self.cache().get(now, &request.key);
-        if let Some(Known {
-            answer,
-            is_fresh: true,
-        }) = known
-        {
-            return verdict(answer);
-        }
-        let asked = match self.questions.acquire().await {
-            Ok(_place) => self.controller.ask(request.key, request.addr.ip()).await,
-            Err(_) => Err(NoAnswer::Unreachable("the relay is stopping".to_owned())),
-        };
-        self.note_reachable(asked.as_ref().err());
-        match (asked, known) {
-            (Ok(answer), _) => {
-                self.cache().put(now, request.key, answer);
-                verdict(answer)
-            }
-            // An outage does not lock out who was allowed before it.
-            (Err(_), Some(Known { answer, .. })) if answer.allow => verdict(answer),
-            (Err(NoAnswer::Unreachable(_)), _) if self.fail_open => Verdict::Allow { limits: None },
-            (Err(_), _) => Verdict::Deny(DenyReason::Unavailable),
-        }
-    }
-
-    /// Says once when an outage begins, and once when it ends.
-    fn note_reachable(&self, error: Option<&NoAnswer>) {
-        let mut reachable = self
-            .reachable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        match (error, *reachable) {
-            (Some(error), None | Some(true)) => {
-                warn!(%error, fail_open = self.fail_open, "the admission controller does not answer");
-            }
-            (None, Some(false)) => warn!("the admission controller answers again"),
-            _ => {}
-        }
-        *reachable = Some(error.is_none());
-    }
-}
-
-fn verdict(answer: Answer) -> Verdict {
-    match answer.allow {
-        true => Verdict::Allow {
-            limits: answer.limits,
-        },
-        false => Verdict::Deny(DenyReason::NotAllowed),
+        self.callback.as_ref()?.is_reachable()
     }
 }
 

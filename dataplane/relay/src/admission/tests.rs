@@ -19,7 +19,10 @@ fn at(secs: u64) -> Time {
     Time::ZERO + Duration::from_secs(secs)
 }
 
-/// Answers one connection after the other with these bodies, then closes.
+/// How long a controller thinks about an answer.
+const THOUGHT: Duration = Duration::from_millis(100);
+
+/// Answers one connection after the other with these bodies, then closes: who asks more finds nobody.
 fn controller(bodies: Vec<(u16, &'static str)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/verify", listener.local_addr().unwrap());
@@ -34,12 +37,13 @@ fn controller(bodies: Vec<(u16, &'static str)>) -> (String, std::thread::JoinHan
                 bytes.extend_from_slice(&buffer[..n]);
             }
             asked.push(String::from_utf8(bytes).unwrap());
+            std::thread::sleep(THOUGHT);
             let len = body.len();
-            write!(
+            // The relay may have hung up.
+            let _ = write!(
                 stream,
                 "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n{body}"
-            )
-            .unwrap();
+            );
         }
         asked
     });
@@ -55,7 +59,20 @@ fn admission(url: String, fail_open: bool) -> Admission {
     Admission::new(&config).unwrap()
 }
 
+fn count(admission: &Admission, name: &str) -> u64 {
+    let counts = admission.counts();
+    counts
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .unwrap()
+        .1
+}
+
 const ALLOW: Verdict = Verdict::Allow { limits: None };
+const NOT_ALLOWED: Verdict = Verdict::Deny(DenyReason::NotAllowed);
+const UNAVAILABLE: Verdict = Verdict::Deny(DenyReason::Unavailable);
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:1/";
 
 #[tokio::test]
 async fn without_a_rule_everyone_may_and_it_is_said() {
@@ -82,10 +99,10 @@ async fn the_controller_is_asked_once_while_its_verdict_is_fresh() {
             Verdict::Allow { limits }
         );
     }
-    assert_eq!(
-        admission.decide(at(0), &request(2)).await,
-        Verdict::Deny(DenyReason::NotAllowed)
-    );
+    assert_eq!(admission.decide(at(0), &request(2)).await, NOT_ALLOWED);
+    assert_eq!(count(&admission, "cache_hits"), 2);
+    assert_eq!(count(&admission, "allowed"), 3);
+    assert_eq!(count(&admission, "denied"), 1);
     let asked = thread.join().unwrap();
     let json = format!(
         r#"{{"NodePublic":"{}","Source":"192.0.2.1"}}"#,
@@ -110,14 +127,8 @@ async fn in_an_outage_known_clients_stay_and_unknown_ones_are_refused() {
     );
     thread.join().unwrap();
     assert_eq!(admission.decide(at(601), &request(1)).await, ALLOW);
-    assert_eq!(
-        admission.decide(at(601), &request(2)).await,
-        Verdict::Deny(DenyReason::Unavailable)
-    );
-    assert_eq!(
-        admission.decide(at(7200), &request(1)).await,
-        Verdict::Deny(DenyReason::Unavailable)
-    );
+    assert_eq!(admission.decide(at(601), &request(2)).await, UNAVAILABLE);
+    assert_eq!(admission.decide(at(7200), &request(1)).await, UNAVAILABLE);
     assert_eq!(admission.controller_reachable(), Some(false));
     let mesh = AdmitRequest {
         mesh: true,
@@ -128,7 +139,138 @@ async fn in_an_outage_known_clients_stay_and_unknown_ones_are_refused() {
 
 #[tokio::test]
 async fn fail_open_must_be_asked_for() {
-    let admission = admission("http://127.0.0.1:1/".to_owned(), true);
+    let admission = admission(NOWHERE.to_owned(), true);
     assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
     assert_eq!(admission.warnings().len(), 1);
+}
+
+#[tokio::test]
+async fn fail_open_lets_in_neither_the_refused_nor_on_an_answer_of_no_use() {
+    let (url, thread) = controller(vec![(200, r#"{"Allow":false}"#), (503, "busy")]);
+    let admission = admission(url, true);
+    assert_eq!(admission.decide(at(0), &request(1)).await, NOT_ALLOWED);
+    assert_eq!(admission.decide(at(0), &request(2)).await, UNAVAILABLE);
+    thread.join().unwrap();
+    assert_eq!(admission.decide(at(600), &request(1)).await, NOT_ALLOWED);
+    assert_eq!(admission.decide(at(600), &request(3)).await, ALLOW);
+}
+
+#[tokio::test]
+async fn only_a_plain_short_json_answer_is_of_use() {
+    let long: &'static str = Box::leak(format!(r#"{{"Allow":true,"x":"{:5000}"}}"#, "").into());
+    let bodies = vec![
+        (204, r#"{"Allow":true}"#),
+        (302, r#"{"Allow":true}"#),
+        (200, "yes"),
+        (200, long),
+        (200, "{}"),
+    ];
+    let (url, thread) = controller(bodies);
+    let admission = admission(url, true);
+    for key in 1..=4 {
+        assert_eq!(admission.decide(at(0), &request(key)).await, UNAVAILABLE);
+    }
+    assert_eq!(admission.decide(at(0), &request(5)).await, NOT_ALLOWED);
+    assert_eq!(count(&admission, "errors"), 4);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn equal_questions_at_the_same_time_are_asked_once() {
+    let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#), (500, "broken")]);
+    let admission = Arc::new(admission(url, false));
+    for (key, expected) in [(1, ALLOW), (2, UNAVAILABLE)] {
+        let ask = || {
+            let admission = Arc::clone(&admission);
+            tokio::spawn(async move { admission.decide(at(0), &request(key)).await })
+        };
+        let asking: Vec<_> = (0..20).map(|_| ask()).collect();
+        for verdict in asking {
+            assert_eq!(verdict.await.unwrap(), expected);
+        }
+    }
+    assert_eq!(count(&admission, "questions"), 2);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_still_has_its_question_answered() {
+    let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#)]);
+    let admission = admission(url, false);
+    let impatient = tokio::time::timeout(THOUGHT / 2, admission.decide(at(0), &request(1))).await;
+    assert!(impatient.is_err());
+    assert_eq!(admission.decide(at(1), &request(1)).await, ALLOW);
+    assert_eq!(count(&admission, "questions"), 1);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_moves_is_asked_about_again() {
+    let (url, thread) = controller(vec![
+        (200, r#"{"Allow":true}"#),
+        (200, r#"{"Allow":false}"#),
+    ]);
+    let admission = admission(url, false);
+    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    let elsewhere = AdmitRequest {
+        addr: "198.51.100.1:1".parse().unwrap(),
+        ..request(1)
+    };
+    assert_eq!(admission.decide(at(1), &elsewhere).await, NOT_ALLOWED);
+    thread.join().unwrap();
+}
+
+/// Without this, all who reconnect would wait for a controller that hangs, one timeout after the other.
+#[tokio::test]
+async fn in_an_outage_known_clients_do_not_wait() {
+    let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#)]);
+    let admission = admission(url, false);
+    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    thread.join().unwrap();
+    for _ in 0..3 {
+        assert_eq!(admission.decide(at(600), &request(1)).await, ALLOW);
+    }
+    assert_eq!(count(&admission, "questions"), 2);
+    assert_eq!(admission.decide(at(610), &request(1)).await, ALLOW);
+    assert_eq!(count(&admission, "questions"), 3, "the outage may be over");
+}
+
+#[tokio::test]
+async fn keys_in_the_file_are_admitted_without_asking() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("allowed");
+    std::fs::write(&path, format!("{}\n", NodePublic([1; 32]))).unwrap();
+    let mut config = AdmissionConfig {
+        allow_file: Some(path.clone()),
+        ..AdmissionConfig::default()
+    };
+    let file_alone = Admission::new(&config).unwrap();
+    config.verify_url = Some(NOWHERE.to_owned());
+    let both = Admission::new(&config).unwrap();
+    assert_eq!(file_alone.mode(), AdmissionMode::AllowList);
+    assert_eq!(both.mode(), AdmissionMode::Callback);
+    for (admission, stranger) in [(&file_alone, NOT_ALLOWED), (&both, UNAVAILABLE)] {
+        assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+        assert_eq!(admission.decide(at(0), &request(2)).await, stranger);
+        let prober = AdmitRequest {
+            prober: true,
+            ..request(2)
+        };
+        assert_eq!(admission.decide(at(0), &prober).await, stranger);
+    }
+    std::fs::write(&path, format!("{}\n", NodePublic([2; 32]))).unwrap();
+    assert!(file_alone.changed());
+    let left = file_alone.reload().unwrap().unwrap();
+    assert!(left.contains(&request(2).key) && !left.contains(&request(1).key));
+    assert_eq!(file_alone.decide(at(0), &request(1)).await, NOT_ALLOWED);
+}
+
+/// The stage runs on either runtime.
+#[test]
+fn the_controller_is_asked_from_an_io_uring_runtime_too() {
+    let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#)]);
+    let admission = admission(url, false);
+    let verdict = tokio_uring::start(async { admission.decide(at(0), &request(1)).await });
+    assert_eq!(verdict, ALLOW);
+    thread.join().unwrap();
 }
