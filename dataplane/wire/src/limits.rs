@@ -168,7 +168,7 @@ const _: () = assert!(before(WRITE_TIMEOUT_DEFAULT, MESH_WRITE_TIMEOUT));
 pub const QUEUE_BLOCK_BYTES: usize = 512;
 
 /// Data that waits for one destination. Ours; derper holds 32 packets.
-pub const QUEUE_DATA_BYTES_MAX: usize = 512 << 10;
+pub const QUEUE_DATA_BYTES_MAX: usize = 2304 << 10;
 
 /// Disco that waits for one destination; it goes before data. Ours; derper holds 32 packets.
 pub const QUEUE_DISCO_BYTES_MAX: usize = 32 << 10;
