@@ -167,7 +167,7 @@ const _: () = assert!(before(WRITE_TIMEOUT_DEFAULT, MESH_WRITE_TIMEOUT));
 /// a disco packet does not keep much more alive than itself. Queues are charged in whole blocks.
 pub const QUEUE_BLOCK_BYTES: usize = 512;
 
-/// Data that waits for one destination. Ours; derper holds 32 packets.
+/// Data that waits for one destination. derper holds 32 packets, so this holds 32 of the largest; `derpprobe` keeps 30 under way.
 pub const QUEUE_DATA_BYTES_MAX: usize = 2304 << 10;
 
 /// Disco that waits for one destination; it goes before data. Ours; derper holds 32 packets.
@@ -185,7 +185,7 @@ pub const QUEUE_AGE_MAX: Duration = Duration::from_millis(100);
 pub const QUEUE_AGED_BYTES_MIN: usize = 64 << 10;
 
 /// Blocks of all queues of one shard together, and of the frames that are being put together. Ours:
-/// 128 full queues.
+/// 28 full queues.
 pub const QUEUE_POOL_BYTES_DEFAULT: usize = 64 << 20;
 
 /// One connection may fill this part of the free blocks. Ours: many that read slowly share what there

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towline_derp::relay::{CloseReason, DropReason, PacketKind};
+use towline_wire::limits::QUEUE_DATA_BYTES_MAX;
 
 use crate::clients::{disco_packet, everywhere};
 use crate::net::{Net, Peer, RelaySpec, key};
@@ -32,7 +33,7 @@ fn a_frozen_reader_stalls_nobody() {
         net.run();
         assert_eq!(net.take_packets(cathy).len(), 2000);
         let queued = net.stats(0).queued_bytes;
-        assert!(queued <= 512 << 10, "{queued}");
+        assert!(queued <= QUEUE_DATA_BYTES_MAX as u64, "{queued}");
         // What is left for it is the newest.
         net.set_room(bob, None);
         net.run();
