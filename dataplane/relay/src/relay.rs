@@ -69,6 +69,7 @@ impl Observed {
                 .collect(),
             counters: Arc::clone(&self.counters),
             stun: self.stun.counts(),
+            admission: self.admission.counts().into(),
             half_open: self.half_open(),
             uptime: self.started.elapsed(),
             version: env!("CARGO_PKG_VERSION"),
@@ -203,6 +204,9 @@ impl Relay {
             && let Err(error) = certificates.reload()
         {
             warn!(%error, "certificate not reloaded; the old one stays");
+        }
+        if let Err(error) = self.context.admission.configure(&new.admission) {
+            warn!(%error, "admission not reloaded; the old rules stay");
         }
         self.reload_allowed();
         self.config.store(Arc::new(new));

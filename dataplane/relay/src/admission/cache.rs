@@ -22,6 +22,7 @@ pub(super) struct Cache {
     next_turn: u64,
 }
 
+#[derive(Clone)]
 struct Entry {
     answer: Answer,
     source: IpAddr,
@@ -76,6 +77,14 @@ impl Cache {
             turn,
         };
         self.entries.insert(question.key, entry);
+    }
+
+    /// Takes the answers of another; how long they hold stays its own.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.entries.clone_from(&other.entries);
+        self.denied.clone_from(&other.denied);
+        self.allowed.clone_from(&other.allowed);
+        self.next_turn = other.next_turn;
     }
 
     pub(super) fn len(&self) -> u64 {

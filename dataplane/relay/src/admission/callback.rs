@@ -97,6 +97,11 @@ impl Callback {
         }
     }
 
+    /// Takes over the answers that `old` remembers.
+    pub(super) fn remember_as(&self, old: &Self) {
+        lock(&self.cache).copy_from(&lock(&old.cache));
+    }
+
     pub(super) const fn fails_open(&self) -> bool {
         self.fail_open
     }

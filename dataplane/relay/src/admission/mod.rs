@@ -12,6 +12,7 @@ mod counters;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use towline_derp::handshake::server::{AdmitRequest, DenyReason, Verdict};
 use towline_wire::{NodePublic, Time};
 
@@ -23,30 +24,40 @@ use crate::config::AdmissionConfig;
 
 /// Decides who may connect.
 pub(crate) struct Admission {
+    rules: ArcSwap<Rules>,
+    counters: Arc<AdmissionCounters>,
+}
+
+/// What a configuration says.
+struct Rules {
+    config: AdmissionConfig,
     file: Option<AllowFile>,
     callback: Option<Arc<Callback>>,
-    counters: Arc<AdmissionCounters>,
 }
 
 impl Admission {
     /// # Errors
     /// The file of allowed keys cannot be read, with the line that is wrong.
     pub(crate) fn new(config: &AdmissionConfig) -> anyhow::Result<Self> {
-        let file = config
-            .allow_file
-            .as_deref()
-            .map(AllowFile::open)
-            .transpose()?;
         let counters = Arc::new(AdmissionCounters::default());
-        let callback = config
-            .verify_url
-            .as_deref()
-            .map(|url| Arc::new(Callback::new(url, config, Arc::clone(&counters))));
+        let rules = Rules::new(config, None, &counters)?;
         Ok(Self {
-            file,
-            callback,
+            rules: ArcSwap::from_pointee(rules),
             counters,
         })
+    }
+
+    /// Takes new rules, if they are other than those in force. What the same controller said before is still known.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; the rules stay as they were.
+    pub(crate) fn configure(&self, config: &AdmissionConfig) -> anyhow::Result<()> {
+        let old = self.rules.load();
+        if old.config != *config {
+            let rules = Rules::new(config, Some(&old), &self.counters)?;
+            self.rules.store(Arc::new(rules));
+        }
+        Ok(())
     }
 
     /// Whether this client may connect. Probers are clients as others, as in derper.
@@ -62,7 +73,8 @@ impl Admission {
 
     async fn judge(&self, now: Time, request: &AdmitRequest) -> Verdict {
         let in_file = |file: &AllowFile| file.allows(&request.key);
-        match (&self.file, &self.callback) {
+        let rules = self.rules.load_full();
+        match (&rules.file, &rules.callback) {
             (None, None) => Verdict::Allow { limits: None },
             (Some(file), _) if in_file(file) => Verdict::Allow { limits: None },
             (_, Some(callback)) => callback.decide(now, request).await,
@@ -72,7 +84,8 @@ impl Admission {
 
     /// Whether the file of allowed keys has changed since it was read.
     pub(crate) fn changed(&self) -> bool {
-        self.file.as_ref().is_some_and(AllowFile::has_changed)
+        let rules = self.rules.load();
+        rules.file.as_ref().is_some_and(AllowFile::has_changed)
     }
 
     /// Reads the file again; gives the keys that may stay connected where the file alone decides.
@@ -80,15 +93,17 @@ impl Admission {
     /// # Errors
     /// The file is broken: the keys stay as they were.
     pub(crate) fn reload(&self) -> anyhow::Result<Option<HashSet<NodePublic>>> {
-        let Some(file) = &self.file else {
+        let rules = self.rules.load();
+        let Some(file) = &rules.file else {
             return Ok(None);
         };
         let keys = file.reload()?;
-        Ok(self.callback.is_none().then_some(keys))
+        Ok(rules.callback.is_none().then_some(keys))
     }
 
     pub(crate) fn mode(&self) -> AdmissionMode {
-        match (&self.file, &self.callback) {
+        let rules = self.rules.load();
+        match (&rules.file, &rules.callback) {
             (_, Some(_)) => AdmissionMode::Callback,
             (Some(_), None) => AdmissionMode::AllowList,
             (None, None) => AdmissionMode::Open,
@@ -103,11 +118,9 @@ impl Admission {
                 "anyone may use this relay; --admission-allow-file or --verify-client-url closes it to others".to_owned(),
             );
         }
-        if self
-            .callback
-            .as_ref()
-            .is_some_and(|callback| callback.fails_open())
-        {
+        let rules = self.rules.load();
+        let callback = rules.callback.as_ref();
+        if callback.is_some_and(|callback| callback.fails_open()) {
             warnings.push(
                 "anyone may use this relay while the admission controller cannot be reached"
                     .to_owned(),
@@ -117,26 +130,52 @@ impl Admission {
     }
 
     /// Verdicts, questions and errors since start, by the names of their counters.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the metrics page"))]
     pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
         self.counters.counts()
     }
 
     /// Keys in the file.
     pub(crate) fn allowed_keys(&self) -> Option<u64> {
-        self.file.as_ref().map(AllowFile::len)
+        self.rules.load().file.as_ref().map(AllowFile::len)
     }
 
     /// Verdicts of the controller that are remembered.
     pub(crate) fn cached_answers(&self) -> Option<u64> {
-        self.callback
-            .as_ref()
-            .map(|callback| callback.cached_answers())
+        let rules = self.rules.load();
+        let callback = rules.callback.as_ref();
+        callback.map(|callback| callback.cached_answers())
     }
 
     /// Whether the controller answered the last question.
     pub(crate) fn controller_reachable(&self) -> Option<bool> {
-        self.callback.as_ref()?.is_reachable()
+        self.rules.load().callback.as_ref()?.is_reachable()
+    }
+}
+
+impl Rules {
+    fn new(
+        config: &AdmissionConfig,
+        old: Option<&Self>,
+        counters: &Arc<AdmissionCounters>,
+    ) -> anyhow::Result<Self> {
+        let file = config
+            .allow_file
+            .as_deref()
+            .map(AllowFile::open)
+            .transpose()?;
+        let callback = config.verify_url.as_deref().map(|url| {
+            let callback = Callback::new(url, config, Arc::clone(counters));
+            let old = old.filter(|old| old.config.verify_url == config.verify_url);
+            if let Some(old) = old.and_then(|old| old.callback.as_ref()) {
+                callback.remember_as(old);
+            }
+            Arc::new(callback)
+        });
+        Ok(Self {
+            config: config.clone(),
+            file,
+            callback,
+        })
     }
 }
 

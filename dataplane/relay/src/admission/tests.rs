@@ -265,6 +265,31 @@ async fn keys_in_the_file_are_admitted_without_asking() {
     assert_eq!(file_alone.decide(at(0), &request(1)).await, NOT_ALLOWED);
 }
 
+#[tokio::test]
+async fn new_rules_keep_what_the_same_controller_said() {
+    let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#)]);
+    let mut config = AdmissionConfig {
+        verify_url: Some(url),
+        ..AdmissionConfig::default()
+    };
+    let admission = Admission::new(&config).unwrap();
+    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    thread.join().unwrap();
+    config.fail_open = true;
+    admission.configure(&config).unwrap();
+    assert_eq!(admission.decide(at(1), &request(1)).await, ALLOW);
+    assert_eq!(count(&admission, "cache_hits"), 1);
+    config.allow_file = Some("/nonexistent".into());
+    assert!(admission.configure(&config).is_err());
+    assert_eq!(admission.mode(), AdmissionMode::Callback);
+    let closed = AdmissionConfig {
+        verify_url: Some(NOWHERE.to_owned()),
+        ..AdmissionConfig::default()
+    };
+    admission.configure(&closed).unwrap();
+    assert_eq!(admission.decide(at(1), &request(1)).await, UNAVAILABLE);
+}
+
 /// The stage runs on either runtime.
 #[test]
 fn the_controller_is_asked_from_an_io_uring_runtime_too() {

@@ -31,6 +31,8 @@ pub(crate) struct MetricsInput {
     pub(crate) shards: Vec<(usize, Snapshot)>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) stun: StunCounts,
+    /// Verdicts, questions and errors of admission, by name.
+    pub(crate) admission: Vec<(&'static str, u64)>,
     /// Connections between accept and their shard.
     pub(crate) half_open: u64,
     pub(crate) uptime: Duration,

@@ -20,6 +20,7 @@ pub(crate) fn render(input: &MetricsInput, local: &Local) -> String {
     frames(&mut page, &total);
     shards(&mut page, &input.shards);
     stun(&mut page, input);
+    admission(&mut page, input);
     process(&mut page, &local.process);
     page.counter(
         "towline_relay_bootstrap_dns_requests_total",
@@ -472,6 +473,16 @@ fn stun(page: &mut Page, input: &MetricsInput) {
         "STUN datagrams by what became of them.",
         "disposition",
         dispositions,
+    );
+}
+
+fn admission(page: &mut Page, input: &MetricsInput) {
+    page.labelled(
+        "towline_relay_admission_total",
+        "counter",
+        "Clients admitted and refused, answers from memory, questions to the controller and those without a usable answer.",
+        "event",
+        input.admission.iter().copied(),
     );
 }
 

@@ -126,6 +126,7 @@ pub(crate) fn input() -> MetricsInput {
             ipv6: 0,
             dispositions: vec![("success", 1), ("rate_limited", 0)],
         },
+        admission: vec![("allowed", 1), ("denied", 0)],
         half_open: 0,
         uptime: Duration::from_secs(5),
         version: "1.2.3",
