@@ -94,15 +94,10 @@ impl<'a> RequestHead<'a> {
             .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     }
 
-    /// The `Host` without its port: what a redirect may name. `None` only in HTTP/1.0.
+    /// The `Host`, port included: what a redirect may name. `None` only in HTTP/1.0.
     #[must_use]
     pub fn host(&self) -> Option<&'a str> {
         let host = str::from_utf8(self.field("host")?).ok()?;
-        let after_address = host.rfind(']').unwrap_or(0);
-        let host = match host[after_address..].find(':') {
-            Some(colon) => &host[..after_address + colon],
-            None => host,
-        };
         (!host.is_empty()).then_some(host)
     }
 

@@ -98,24 +98,22 @@ impl Response {
     }
 
     /// Adds the header fields that keep browsers from doing anything clever with a page.
-    pub(crate) fn hardened(self, tls: bool) -> Self {
+    pub(crate) fn hardened(self) -> Self {
         let mut response = self.field("Content-Security-Policy", CONTENT_SECURITY_POLICY);
         response = response.field("X-Frame-Options", "DENY");
         if !response.has_field("X-Content-Type-Options") {
             response = response.field("X-Content-Type-Options", "nosniff");
         }
-        // Over plain HTTP browsers must ignore it (RFC 6797 §7.2); behind a proxy it is the proxy's.
-        if tls {
-            response = response.field(
-                "Strict-Transport-Security",
-                "max-age=63072000; includeSubDomains",
-            );
-        }
-        response
+        // Also without TLS of ours, as derper: behind a proxy that ends TLS it reaches browsers, and over plain HTTP they
+        // ignore it (RFC 6797 §7.2).
+        response.field(
+            "Strict-Transport-Security",
+            "max-age=63072000; includeSubDomains",
+        )
     }
 
-    /// Appends the bytes of the answer and returns whether the connection goes on after it.
-    pub(crate) fn write(&self, framing: Framing, out: &mut Vec<u8>) -> bool {
+    /// Appends the bytes of the answer (`date` empty: without one) and returns whether the connection goes on after it.
+    pub(crate) fn write(&self, framing: Framing, date: &str, out: &mut Vec<u8>) -> bool {
         let keep_alive = framing.keep_alive && !self.close;
         let version = match framing.version {
             Version::Http10 => "HTTP/1.0",
@@ -125,6 +123,9 @@ impl Response {
         let mut head = format!("{version} {status} {}\r\n", reason(status));
         for (name, value) in &self.fields {
             head.extend([*name, ": ", value, "\r\n"]);
+        }
+        if !date.is_empty() {
+            head.extend(["Date: ", date, "\r\n"]);
         }
         // RFC 9110 §8.6: no length in an answer that never has a body.
         if status != 204 && status != 304 {

@@ -33,7 +33,6 @@ pub struct PageRequest {
 pub(crate) struct Access<'a> {
     pub(crate) home: &'a HomePage,
     pub(crate) derp_enabled: bool,
-    pub(crate) tls: bool,
     pub(crate) plain_http_port: bool,
     pub(crate) debug_allowed: bool,
 }
@@ -92,7 +91,6 @@ pub(crate) fn route(head: &RequestHead<'_>, access: Access<'_>) -> Result<Route,
     if access.plain_http_port {
         return plain_port(head, access);
     }
-    let tls = access.tls;
     Ok(match head.path {
         _ if head.method == "CONNECT" => {
             Route::Answer(Response::text(403, "CONNECT not enabled\n"))
@@ -101,13 +99,13 @@ pub(crate) fn route(head: &RequestHead<'_>, access: Access<'_>) -> Result<Route,
         "/derp" => Route::Answer(Response::text(404, "derp server disabled\n")),
         "/derp/probe" | "/derp/latency-check" => Route::Answer(answers::probe(head.method)),
         "/generate_204" => Route::Answer(answers::no_content(head)),
-        "/robots.txt" => Route::Answer(answers::robots().hardened(tls)),
+        "/robots.txt" => Route::Answer(answers::robots().hardened()),
         "/bootstrap-dns" => page(Page::BootstrapDns, head),
         path if is_acme(path) => page(Page::AcmeChallenge, head),
         path if is_debug(path) => debug(head, access),
         _ => {
             let home = answers::home(access.home, access.derp_enabled, head.method);
-            Route::Answer(home.hardened(tls))
+            Route::Answer(home.hardened())
         }
     })
 }

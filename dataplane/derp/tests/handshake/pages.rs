@@ -171,12 +171,16 @@ fn home_is_everywhere() {
     let (head, _) = home.split_once("\r\n\r\n").unwrap();
     let request = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(answer(&mut server, request), format!("{head}\r\n\r\n"));
-    // Without TLS of ours nothing is said about it.
+    // Without TLS of ours too: a proxy may end it.
     let mut plain = on(ConnInfo {
         tls: false,
         ..conn()
     });
-    assert!(!answer(&mut plain, &get("/")).contains("Strict-Transport-Security"));
+    assert_eq!(answer(&mut plain, &get("/")), home);
+    // The caller has a clock.
+    let date = "Tue, 24 Nov 2026 11:00:00 GMT";
+    plain.set_date(date.to_owned());
+    assert!(answer(&mut plain, &get("/")).contains(&format!("\r\nDate: {date}\r\n")));
 }
 
 #[test]
@@ -215,16 +219,16 @@ fn the_plain_port_sends_everyone_to_tls() {
     };
     let asks = |host: &str, path: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
     assert_eq!(
-        location(&asks("derp.example.com:80", "/")),
-        "https://derp.example.com/"
+        location(&asks("derp.example.com:8080", "/")),
+        "https://derp.example.com:8080/"
     );
     assert_eq!(
         location(&asks("derp.example.com", "/derp?x=1")),
         "https://derp.example.com/derp?x=1"
     );
     assert_eq!(
-        location(&asks("[2001:db8::1]:80", "/a")),
-        "https://[2001:db8::1]/a"
+        location(&asks("[2001:db8::1]:8080", "/a")),
+        "https://[2001:db8::1]:8080/a"
     );
     assert_eq!(
         location(&asks("[2001:db8::1]", "/a")),

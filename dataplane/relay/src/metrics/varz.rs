@@ -5,6 +5,7 @@
 use std::fmt::Display;
 
 use towline_derp::relay::{DropReason, PacketKind, Stats, Volume};
+use towline_wire::stun::StunError;
 
 use super::text::Page;
 use super::{BootstrapCounts, Local, MetricsInput, ProcessFacts};
@@ -395,7 +396,16 @@ fn stun(page: &mut Page, input: &MetricsInput) {
         "family",
         families,
     );
-    let ours = &input.stun.dispositions;
+    // derper has one name for all that it does not answer.
+    let refused = |name: &str| StunError::ALL.iter().any(|error| error.counter() == name);
+    let mut ours: Vec<(&str, u64)> = Vec::new();
+    for (name, count) in &input.stun.dispositions {
+        let name = if refused(name) { "not_stun" } else { name };
+        match ours.iter_mut().find(|(our, _)| *our == name) {
+            Some((_, sum)) => *sum += count,
+            None => ours.push((name, *count)),
+        }
+    }
     let missing = STUN_DISPOSITIONS
         .iter()
         .filter(|name| !ours.iter().any(|(our, _)| our == *name));

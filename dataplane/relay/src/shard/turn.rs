@@ -8,7 +8,9 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use towline_derp::connected::RateLimit;
 use towline_derp::relay::{BufferId, Buffers, ConnId, Effect, Message, Shard, ShardId};
+use towline_io::socket::set_recv_buffer;
 use towline_io::{Completion, Driver, Received, RecvBuf};
 use towline_wire::Time;
 use tracing::debug;
@@ -22,6 +24,10 @@ use super::transport::{Flow, Place, Transport, TransportError};
 
 /// How often connections that take nothing are looked at. It is how late a write timeout may be.
 const STALL_CHECK: Duration = Duration::from_millis(250);
+
+/// Bounds of a limited client's receive buffer: one large frame, and what the kernel would choose at most.
+const RECV_BUFFER_BYTES_MIN: usize = 64 << 10;
+const RECV_BUFFER_BYTES_MAX: usize = 4 << 20;
 
 /// What a shard is told about its sockets.
 #[derive(Debug, Clone)]
@@ -368,6 +374,13 @@ impl Thread {
         if self.drain.is_some() {
             return;
         }
+        if let Role::Client { client, .. } = &role
+            && !client.mesh
+            && let Some(limit) = client.limits.or_else(|| self.core.config().rate_limit)
+            && let Err(error) = set_recv_buffer(&socket, recv_buffer_for(limit))
+        {
+            debug!(shard = self.shard.0, %error, "receive buffer not set");
+        }
         let (id, is_mesh, closed) = match role {
             Role::Client {
                 client,
@@ -528,6 +541,14 @@ impl Thread {
         self.core
             .handle_disconnected(self.now, id, &mut self.outboxes);
     }
+}
+
+/// What a limited client's socket may hold: an eighth of a second's worth. Reads are delayed to keep a limit, but what the
+/// kernel holds already arrives at once, and its own choice is megabytes.
+fn recv_buffer_for(limit: RateLimit) -> usize {
+    usize::try_from(limit.bytes_per_second / 8)
+        .unwrap_or(usize::MAX)
+        .clamp(RECV_BUFFER_BYTES_MIN, RECV_BUFFER_BYTES_MAX)
 }
 
 pub(super) fn now() -> Time {

@@ -132,6 +132,7 @@ async fn upgrade<S: Stream>(
                     Err(ChannelError::Closed) if stage == Stage::Http => return Ok(None),
                     bytes => bytes?,
                 };
+                machine.set_date(httpdate::fmt_http_date(std::time::SystemTime::now()));
                 machine.handle_bytes(&bytes)
             }
             Step::Page(request) => machine.handle_page(page(context, request, peer).await),

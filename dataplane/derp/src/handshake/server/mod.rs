@@ -41,6 +41,8 @@ pub struct ServerHandshake {
     nonce: [u8; NONCE_LEN],
     incoming: Incoming,
     output: Vec<u8>,
+    /// `Date` of the answers; empty without one.
+    date: String,
     state: State,
 }
 
@@ -72,8 +74,15 @@ impl ServerHandshake {
             nonce,
             incoming: Incoming::default(),
             output: Vec::new(),
+            date: String::new(),
             state: State::AwaitHead,
         }
+    }
+
+    /// Sets the `Date` of the answers to come, as RFC 9110 §5.6.7 wants it: there is no clock here. Asked for by clients of
+    /// pages, never by DERP.
+    pub fn set_date(&mut self, date: String) {
+        self.date = date;
     }
 
     /// Takes bytes from the client.
@@ -172,7 +181,7 @@ impl ServerHandshake {
     pub fn handle_page(&mut self, response: Response) -> Result<(), HandshakeError> {
         match core::mem::replace(&mut self.state, State::Closing) {
             State::AwaitPage(page) => {
-                self.state = page.answer(response, self.conn.tls, &mut self.output);
+                self.state = page.answer(response, &self.date, &mut self.output);
                 self.advance()
             }
             other => {

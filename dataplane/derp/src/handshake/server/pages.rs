@@ -24,14 +24,14 @@ struct Exchange {
 
 impl AwaitPage {
     /// Writes the relay's answer.
-    pub(super) fn answer(self, response: Response, tls: bool, output: &mut Vec<u8>) -> State {
+    pub(super) fn answer(self, response: Response, date: &str, output: &mut Vec<u8>) -> State {
         let response = match self.request.page {
             Page::AcmeChallenge => response,
             // Clients ask once, of many relays: derper does not keep such connections either.
-            Page::BootstrapDns => response.hardened(tls).closing(),
-            Page::Metrics | Page::Debug => response.hardened(tls),
+            Page::BootstrapDns => response.hardened().closing(),
+            Page::Metrics | Page::Debug => response.hardened(),
         };
-        self.exchange.answer(&response, output)
+        self.exchange.answer(&response, date, output)
     }
 }
 
@@ -52,8 +52,8 @@ impl Exchange {
         })
     }
 
-    fn answer(self, response: &Response, output: &mut Vec<u8>) -> State {
-        match (response.write(self.framing, output), self.body_len) {
+    fn answer(self, response: &Response, date: &str, output: &mut Vec<u8>) -> State {
+        match (response.write(self.framing, date, output), self.body_len) {
             (false, _) => State::Closing,
             (true, 0) => State::AwaitHead,
             (true, left) => State::SkipBody { left },
@@ -74,7 +74,7 @@ impl ServerHandshake {
                         head_only: false,
                         keep_alive: false,
                     };
-                    error.answer().write(framing, &mut self.output);
+                    error.answer().write(framing, &self.date, &mut self.output);
                 }
                 Err(error)
             }
@@ -89,7 +89,6 @@ impl ServerHandshake {
         let access = Access {
             home: &self.config.home,
             derp_enabled: self.config.derp_enabled,
-            tls: self.conn.tls,
             plain_http_port: self.conn.plain_http_port,
             debug_allowed: self.conn.debug_allowed,
         };
@@ -104,12 +103,14 @@ impl ServerHandshake {
                     framing: framing(&head, false),
                     body_len: 0,
                 };
-                exchange.answer(&answer, &mut self.output);
+                exchange.answer(&answer, &self.date, &mut self.output);
                 return Err(Misbehaviour::Upgrade(bad).into());
             }
-            Route::Answer(answer) => {
-                Exchange::new(&head, self.output.len())?.answer(&answer, &mut self.output)
-            }
+            Route::Answer(answer) => Exchange::new(&head, self.output.len())?.answer(
+                &answer,
+                &self.date,
+                &mut self.output,
+            ),
             Route::Page(request) => {
                 let exchange = Exchange::new(&head, self.output.len())?;
                 State::AwaitPage(AwaitPage { request, exchange })

@@ -10,6 +10,10 @@ use crate::relay::stats::{PacketKind, Stats};
 /// A frame header and a key are paid for too, or small packets would be cheap.
 const OVERHEAD_BYTES: u32 = 37;
 
+/// A queue of so few packets is short however long they are: derper holds as many without a thought, and senders of large
+/// packets, such as a prober of bandwidth, keep nearly that many under way.
+const PACKETS_SHORT: u32 = 32;
+
 impl Queues {
     /// Chooses the packet to be written next and its sender. It is the current packet until
     /// `finish_current`.
@@ -82,7 +86,8 @@ impl Queues {
             }
             let flow = &mut self.flows[index];
             let packet = &self.packets[flow.head];
-            if out.classes[kind as usize].bytes > self.bounds.bytes_aged
+            let short = self.bounds.bytes_aged.max(PACKETS_SHORT * packet.charge());
+            if out.classes[kind as usize].bytes > short
                 && (now - packet.queued_at).as_nanos() as u64 > self.bounds.age_max_ns
             {
                 self.drop_head(out, kind, index, stats);
