@@ -113,6 +113,12 @@ impl Driver {
         each!(&mut self.inner, driver => driver.pause_recv(id));
     }
 
+    /// From now on receives little at a time: at most [`MEASURED_BYTES`](crate::MEASURED_BYTES) of this socket in a turn, so that a
+    /// pause takes effect before much more has come. For sockets whose owner keeps a rate; it costs them throughput.
+    pub fn measure_recv(&mut self, id: SocketId) {
+        each!(&mut self.inner, driver => driver.measure_recv(id));
+    }
+
     /// Receives again.
     pub fn resume_recv(&mut self, id: SocketId) {
         each!(&mut self.inner, driver => driver.resume_recv(id));

@@ -22,7 +22,7 @@ mod uring;
 mod waker;
 
 pub use completion::Completion;
-pub use config::{DriverConfig, DriverKind};
+pub use config::{DriverConfig, DriverKind, MEASURED_BYTES};
 pub use driver::Driver;
 pub use error::DriverError;
 pub use features::Features;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use support::{check, fill, on_every_driver, pair, run, run_for, tight};
 use towline_io::socket::set_notsent_lowat;
-use towline_io::{Completion, Driver, DriverConfig, SocketId};
+use towline_io::{Completion, Driver, DriverConfig, MEASURED_BYTES, SocketId};
 
 on_every_driver!(
     a_slow_reader_blocks_and_unblocks_its_sender,
@@ -21,6 +21,7 @@ on_every_driver!(
     pausing_and_resuming_many_times_loses_nothing,
     receives_go_on_after_all_buffers_were_held,
     held_buffers_keep_their_bytes,
+    little_more_comes_of_a_measured_socket_that_is_paused,
 );
 
 fn a_slow_reader_blocks_and_unblocks_its_sender(way: support::Way) {
@@ -317,4 +318,51 @@ fn held_buffers_keep_their_bytes(way: support::Way) {
     for buf in held {
         driver.recycle(buf);
     }
+}
+
+/// A pause of a measured socket holds although its peer pushes all the while.
+fn little_more_comes_of_a_measured_socket_that_is_paused(way: support::Way) {
+    let mut driver = way.open(DriverConfig::default());
+    let (ours, mut peer) = pair();
+    let id = driver.add(ours, 1).unwrap();
+    driver.measure_recv(id);
+    let total = 8 << 20;
+    let writer = std::thread::spawn(move || {
+        let mut bytes = vec![0; total];
+        fill(1, 0, &mut bytes);
+        peer.write_all(&bytes).unwrap();
+        peer
+    });
+    let mut heard = 0;
+    let mut pauses = 0;
+    let mut out = Vec::new();
+    while heard < total {
+        driver.resume_recv(id);
+        let before = heard;
+        let mut is_quiet = false;
+        while !is_quiet {
+            driver
+                .wait(Some(Duration::from_millis(10)), &mut out)
+                .unwrap();
+            is_quiet = out.is_empty() && heard > before;
+            for completion in out.drain(..) {
+                let Completion::Received { buf, .. } = completion else {
+                    panic!("{completion:?}");
+                };
+                check(1, heard as u64, driver.recv_bytes(&buf));
+                heard += buf.len();
+                driver.recycle(buf);
+                driver.pause_recv(id);
+            }
+        }
+        // The receive that was handled, and at most one that was on its way.
+        assert!(
+            heard - before <= 2 * MEASURED_BYTES as usize,
+            "{}",
+            heard - before
+        );
+        pauses += 1;
+    }
+    assert!(pauses >= total / (2 * MEASURED_BYTES as usize));
+    writer.join().unwrap();
 }

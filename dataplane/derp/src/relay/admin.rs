@@ -82,6 +82,18 @@ impl Shard {
         }
     }
 
+    /// Whether storage for packets was touched that none of them needs now. The caller looks at it for a while before it
+    /// calls [`Self::rest`]: a burst that comes again would touch it again.
+    #[must_use]
+    pub fn can_rest(&self) -> bool {
+        self.queues.blocks.can_rest()
+    }
+
+    /// Gives storage that no packet needs back to the system.
+    pub fn rest(&mut self) {
+        self.queues.blocks.rest();
+    }
+
     /// Tells the clients that bear it that the relay goes away; returns how many are told.
     pub fn restart_notice(&mut self, reconnect_in_ms: u32, try_for_ms: u32) -> u32 {
         self.restarting = Restarting {

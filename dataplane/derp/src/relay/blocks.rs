@@ -7,6 +7,9 @@ pub(super) use towline_wire::limits::QUEUE_BLOCK_BYTES as BLOCK_BYTES;
 
 use super::slab::NONE;
 
+/// So much memory is kept by blocks that nobody uses.
+const RESTS_ABOVE_BYTES: usize = 2 << 20;
+
 /// The blocks and who follows whom.
 #[derive(Debug)]
 pub(super) struct Blocks {
@@ -60,6 +63,18 @@ impl Blocks {
 
     pub(super) const fn free_bytes(&self) -> usize {
         self.free_count as usize * BLOCK_BYTES
+    }
+
+    /// Whether much memory was touched of which none is in use.
+    pub(super) fn can_rest(&self) -> bool {
+        self.free_count == self.count() && self.fresh as usize * BLOCK_BYTES > RESTS_ABOVE_BYTES
+    }
+
+    /// Gives the memory back to the system, to be touched anew. Nothing may be in use.
+    pub(super) fn rest(&mut self) {
+        if self.can_rest() {
+            *self = Self::new(self.bytes.len());
+        }
     }
 
     fn take(&mut self) -> Option<u32> {
@@ -209,5 +224,18 @@ mod tests {
         blocks.release(chain.head);
         let mut whole = Chain::EMPTY;
         assert!(blocks.append(&mut whole, &[5; 3 * BLOCK_BYTES]));
+    }
+
+    #[test]
+    fn memory_rests_only_when_nothing_is_in_use() {
+        let mut blocks = Blocks::new(8 << 20);
+        let mut chain = Chain::EMPTY;
+        assert!(blocks.append(&mut chain, &vec![7; 3 << 20]));
+        assert!(!blocks.can_rest());
+        blocks.release(chain.head);
+        assert!(blocks.can_rest());
+        blocks.rest();
+        assert!(!blocks.can_rest());
+        assert_eq!(blocks.free_bytes(), 8 << 20);
     }
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use self::socket::{
-    ENDED, HUNG_UP, KEEPS_FROM_RECV, NOTIFY, PAUSED, QUEUED, READABLE, Socket, WRITABLE,
+    ENDED, HUNG_UP, KEEPS_FROM_RECV, MEASURED, NOTIFY, PAUSED, QUEUED, READABLE, Socket, WRITABLE,
 };
 use self::sys::Poller;
 use crate::pace::Pace;
@@ -21,7 +21,8 @@ use crate::pool::{RecvPool, SendPool};
 use crate::slab::Slab;
 use crate::waker::{Alarm, Waker};
 use crate::{
-    Completion, DriverConfig, DriverError, DriverStats, Features, RecvBuf, SendBuf, SocketId,
+    Completion, DriverConfig, DriverError, DriverStats, Features, MEASURED_BYTES, RecvBuf, SendBuf,
+    SocketId,
 };
 
 /// Events fetched by one system call; more wait for the next turn.
@@ -128,6 +129,13 @@ impl Epoll {
     pub(crate) fn pause_recv(&mut self, id: SocketId) {
         match self.sockets.get_mut(id) {
             Some(socket) => socket.flags.insert(PAUSED),
+            None => self.stats.stale_calls += 1,
+        }
+    }
+
+    pub(crate) fn measure_recv(&mut self, id: SocketId) {
+        match self.sockets.get_mut(id) {
+            Some(socket) => socket.flags.insert(MEASURED),
             None => self.stats.stale_calls += 1,
         }
     }
@@ -325,7 +333,11 @@ impl Epoll {
             };
             self.filling = Some(buffer);
             let (start, spare) = self.recv.spare(buffer);
-            let room = spare.min(self.recv_bytes_max);
+            let measured = socket.flags.intersects(MEASURED);
+            let mut room = spare.min(self.recv_bytes_max);
+            if measured {
+                room = room.min(MEASURED_BYTES);
+            }
             // SAFETY: the unfilled part of a buffer that is not free: nobody else refers to it.
             let result = unsafe { sys::recv(&socket.fd, start, room as usize) };
             let token = socket.token;
@@ -347,6 +359,9 @@ impl Epoll {
                     // A short receive emptied the socket, unless there is an end behind it.
                     if len < room && !socket.flags.intersects(HUNG_UP) {
                         socket.flags.remove(READABLE);
+                        break;
+                    }
+                    if measured {
                         break;
                     }
                 }

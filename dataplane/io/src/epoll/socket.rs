@@ -38,6 +38,8 @@ pub(crate) const PAUSED: Flags = Flags::bit(4);
 pub(crate) const QUEUED: Flags = Flags::bit(5);
 /// Nothing more will be received.
 pub(crate) const ENDED: Flags = Flags::bit(6);
+/// The owner wants little at a time.
+pub(crate) const MEASURED: Flags = Flags::bit(7);
 
 /// With one of these nothing is received.
 pub(crate) const KEEPS_FROM_RECV: Flags = PAUSED.or(ENDED);

@@ -6,7 +6,8 @@ use io_uring::cqueue;
 
 use super::Uring;
 use super::socket::{
-    CANCEL_POLL, CANCEL_RECV, CLOSING, ENDED, IN_FLIGHT, PAUSED, POLL, RECV, SEND, STARVED,
+    CANCEL_POLL, CANCEL_RECV, CLOSING, ENDED, IN_FLIGHT, MEASURED, PAUSED, POLL, RECV, SEND,
+    STARVED,
 };
 use super::user_data::{Op, unpack};
 use crate::flags::Flags;
@@ -136,7 +137,7 @@ impl Uring {
         if result == -libc::EALREADY {
             if flag == CANCEL_POLL {
                 self.cancel_poll(id);
-            } else if socket.flags.intersects(PAUSED | CLOSING) {
+            } else if socket.flags.intersects(PAUSED | CLOSING | MEASURED) {
                 self.cancel_recv(id);
             }
         }

@@ -23,7 +23,7 @@ use io_uring::opcode;
 
 use self::buffers::Provider;
 use self::ring::Ring;
-use self::socket::{CLOSING, PAUSED, POLL, SEND, Socket};
+use self::socket::{CLOSING, MEASURED, PAUSED, POLL, SEND, Socket};
 use self::user_data::{Op, pack};
 use crate::pace::Pace;
 use crate::pool::{RecvPool, Region, SendPool};
@@ -127,6 +127,17 @@ impl Uring {
         };
         socket.flags.insert(PAUSED);
         self.cancel_recv(id);
+    }
+
+    pub(crate) fn measure_recv(&mut self, id: SocketId) {
+        let Some(socket) = called(&mut self.sockets, &mut self.stats, id) else {
+            return;
+        };
+        if !socket.flags.intersects(MEASURED) {
+            socket.flags.insert(MEASURED);
+            // It is armed again, measured, when the cancellation is over.
+            self.cancel_recv(id);
+        }
     }
 
     pub(crate) fn resume_recv(&mut self, id: SocketId) {

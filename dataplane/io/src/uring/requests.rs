@@ -3,11 +3,11 @@
 use io_uring::{opcode, squeue, types};
 
 use super::buffers::GROUP;
-use super::socket::{CANCEL_POLL, CANCEL_RECV, KEEPS_FROM_RECV, POLL, RECV, STARVED};
+use super::socket::{CANCEL_POLL, CANCEL_RECV, KEEPS_FROM_RECV, MEASURED, POLL, RECV, STARVED};
 use super::user_data::{Op, pack, pack_plain};
 use super::{Uring, ring};
 use crate::flags::Flags;
-use crate::{Features, SocketId};
+use crate::{Features, MEASURED_BYTES, SocketId};
 
 impl Uring {
     /// Arms the receive of a socket that should have one and has none.
@@ -20,10 +20,15 @@ impl Uring {
         }
         socket.flags.insert(RECV);
         let fd = ring::fd(&socket.fd);
-        let entry = if self.ring.features().contains(Features::MULTISHOT_RECV) {
+        let measured = socket.flags.intersects(MEASURED);
+        let mut bytes = self.recv.buffer_bytes();
+        if measured {
+            bytes = bytes.min(MEASURED_BYTES);
+        }
+        let entry = if self.ring.features().contains(Features::MULTISHOT_RECV) && !measured {
             opcode::RecvMulti::new(fd, GROUP).build()
         } else {
-            opcode::Recv::new(fd, core::ptr::null_mut(), self.recv.buffer_bytes())
+            opcode::Recv::new(fd, core::ptr::null_mut(), bytes)
                 .buf_group(GROUP)
                 .build()
                 .flags(squeue::Flags::BUFFER_SELECT)

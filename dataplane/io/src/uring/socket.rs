@@ -37,6 +37,8 @@ pub(crate) const STARVED: Flags = Flags::bit(6);
 pub(crate) const ENDED: Flags = Flags::bit(7);
 /// The owner is through with the socket.
 pub(crate) const CLOSING: Flags = Flags::bit(8);
+/// The owner wants little at a time.
+pub(crate) const MEASURED: Flags = Flags::bit(9);
 
 /// With one of these the kernel still has a request of the socket.
 pub(crate) const IN_FLIGHT: Flags = RECV.or(SEND).or(POLL).or(CANCEL_RECV).or(CANCEL_POLL);

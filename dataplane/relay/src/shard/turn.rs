@@ -8,9 +8,7 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use towline_derp::connected::RateLimit;
 use towline_derp::relay::{BufferId, Buffers, ConnId, Effect, Message, Shard, ShardId};
-use towline_io::socket::set_recv_buffer;
 use towline_io::{Completion, Driver, Received, RecvBuf};
 use towline_wire::Time;
 use tracing::debug;
@@ -25,9 +23,8 @@ use super::transport::{Flow, Place, Transport, TransportError};
 /// How often connections that take nothing are looked at. It is how late a write timeout may be.
 const STALL_CHECK: Duration = Duration::from_millis(250);
 
-/// Bounds of a limited client's receive buffer: one large frame, and what the kernel would choose at most.
-const RECV_BUFFER_BYTES_MIN: usize = 64 << 10;
-const RECV_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// How long storage must have been of no use before it is given back.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What a shard is told about its sockets.
 #[derive(Debug, Clone)]
@@ -60,6 +57,8 @@ pub(super) struct Thread {
     /// Connections that are, or lately were, blocked.
     pub(super) stalled: Vec<ConnId>,
     stall_check: Option<Time>,
+    /// When storage that nobody needs is given back, if nobody needs it until then.
+    rest_at: Option<Time>,
     /// Buffers for the sealed rest of sends that were cut short, used again and again.
     pub(super) spare_rests: Vec<Vec<u8>>,
     rules: SocketRules,
@@ -118,6 +117,7 @@ impl Thread {
             ready_now: Vec::new(),
             stalled: Vec::new(),
             stall_check: None,
+            rest_at: None,
             spare_rests: Vec::new(),
             rules,
             drain: None,
@@ -148,6 +148,7 @@ impl Thread {
             self.core.handle_timeout(self.now, &mut self.outboxes);
         }
         self.check_stalled();
+        self.check_rest();
         self.continue_drain();
         // A connection that closes may have news for others.
         loop {
@@ -166,7 +167,12 @@ impl Thread {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().and_then(Drain::due);
-        let due = [self.core.poll_timeout(), self.stall_check, drain];
+        let due = [
+            self.core.poll_timeout(),
+            self.stall_check,
+            self.rest_at,
+            drain,
+        ];
         due.into_iter().flatten().min().map(|due| due - now())
     }
 
@@ -285,6 +291,8 @@ impl Thread {
             }
             Effect::PauseReads { conn } => {
                 if let Some(socket) = self.conn(conn).map(|conn| conn.socket) {
+                    // Also for a limit that came later than the connection.
+                    self.driver.measure_recv(socket);
                     self.driver.pause_recv(socket);
                 }
             }
@@ -374,13 +382,13 @@ impl Thread {
         if self.drain.is_some() {
             return;
         }
-        if let Role::Client { client, .. } = &role
-            && !client.mesh
-            && let Some(limit) = client.limits.or_else(|| self.core.config().rate_limit)
-            && let Err(error) = set_recv_buffer(&socket, recv_buffer_for(limit))
-        {
-            debug!(shard = self.shard.0, %error, "receive buffer not set");
-        }
+        let is_limited = match &role {
+            Role::Client { client, .. } => {
+                let limit = client.limits.or_else(|| self.core.config().rate_limit);
+                !client.mesh && limit.is_some()
+            }
+            Role::Uplink { .. } => false,
+        };
         let (id, is_mesh, closed) = match role {
             Role::Client {
                 client,
@@ -418,6 +426,9 @@ impl Thread {
                 return;
             }
         };
+        if is_limited {
+            self.driver.measure_recv(socket);
+        }
         let slot = id.slot as usize;
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
@@ -469,6 +480,19 @@ impl Thread {
             *self.carries.bytes_mut(carry) = bytes;
             self.carries.opened(carry);
             self.received(id, received);
+        }
+    }
+
+    /// Gives storage back that no packet has needed for a while.
+    fn check_rest(&mut self) {
+        if !self.core.can_rest() {
+            self.rest_at = None;
+            return;
+        }
+        let due = *self.rest_at.get_or_insert(self.now + REST_AFTER);
+        if due <= self.now {
+            self.core.rest();
+            self.rest_at = None;
         }
     }
 
@@ -541,14 +565,6 @@ impl Thread {
         self.core
             .handle_disconnected(self.now, id, &mut self.outboxes);
     }
-}
-
-/// What a limited client's socket may hold: an eighth of a second's worth. Reads are delayed to keep a limit, but what the
-/// kernel holds already arrives at once, and its own choice is megabytes.
-fn recv_buffer_for(limit: RateLimit) -> usize {
-    usize::try_from(limit.bytes_per_second / 8)
-        .unwrap_or(usize::MAX)
-        .clamp(RECV_BUFFER_BYTES_MIN, RECV_BUFFER_BYTES_MAX)
 }
 
 pub(super) fn now() -> Time {

@@ -78,16 +78,14 @@ pub(crate) async fn serve(socket: UdpSocket, counters: Arc<StunCounters>) -> any
         };
         let now = Time(towline_io::host::now_ns());
         for (slot, meta) in slots.iter().zip(&metas).take(received) {
-            for datagram in slot[..meta.len].chunks(meta.stride.max(1)) {
-                answer(
-                    &socket,
-                    &state,
-                    &counters,
-                    &mut limiter,
-                    now,
-                    meta,
-                    datagram,
-                );
+            let (socket, counters) = (&socket, &counters);
+            let mut answer = |datagram: &[u8]| {
+                answer(socket, &state, counters, &mut limiter, now, meta, datagram);
+            };
+            // An empty datagram has no chunk.
+            match meta.len {
+                0 => answer(&[]),
+                len => slot[..len].chunks(meta.stride.max(1)).for_each(answer),
             }
         }
     }
