@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use towline_derp::handshake::client::{ClientHandshake, Opening, Options, Ready, Step};
 use towline_derp::relay::UplinkId;
@@ -23,43 +23,54 @@ use tracing::{debug, info, warn};
 use crate::admin::MeshStatus;
 use crate::config::MeshPeer;
 use crate::shard::{Adopted, Command, Role, Shards, random};
-use crate::stage::Channel;
+use crate::stage::{Channel, HalfOpen};
 
 /// What every dial needs.
 pub(crate) struct Dialler {
     pub(crate) shards: Arc<Shards>,
     pub(crate) server_key: NodePrivate,
     pub(crate) server_public: NodePublic,
-    /// `None` in development mode, which meshes without TLS.
-    pub(crate) tls: Option<ClientConfig>,
+    /// Not in development mode, which meshes without TLS.
+    pub(crate) uses_tls: bool,
     pub(crate) user_timeout: Duration,
 }
 
 /// The relays that we keep connections to.
 pub(crate) struct Mesh {
     dialler: Arc<Dialler>,
+    /// The key that is sent; `None` without a mesh.
+    key: watch::Sender<Option<MeshKey>>,
     members: Mutex<Vec<Member>>,
 }
 
+/// A relay that is dialled until this is dropped, which closes its connection too.
 struct Member {
     peer: MeshPeer,
+    uplink: UplinkId,
     status: Arc<Mutex<MeshStatus>>,
     task: JoinHandle<()>,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Mesh {
     pub(crate) fn new(dialler: Dialler) -> Self {
         Self {
             dialler: Arc::new(dialler),
+            key: watch::channel(None).0,
             members: Mutex::new(Vec::new()),
         }
     }
 
-    /// Dials these relays from now on, with this key, and no others. Connections to relays that stay are kept, so a new key
-    /// is used from their next dial on.
+    /// Dials these relays from now on, with the first of these keys, and no others. Connections to relays that stay are kept;
+    /// a new key is used from their next dial on.
     ///
     /// # Errors
-    /// Members without a key, or more of them than a relay can have.
+    /// Members without a key, more of them than a relay can have, or no certificate authority to trust. Nothing changes then.
     pub(crate) fn set_members(&self, peers: &[MeshPeer], keys: &[MeshKey]) -> anyhow::Result<()> {
         if peers.len() > UPLINKS_MAX {
             bail!(
@@ -67,38 +78,52 @@ impl Mesh {
                 peers.len()
             );
         }
-        let Some(key) = keys.first() else {
-            if peers.is_empty() {
-                self.lock().drain(..).for_each(|member| member.task.abort());
-                return Ok(());
-            }
+        if !peers.is_empty() && keys.is_empty() {
             bail!("there are relays to mesh with but no mesh key; give --mesh-psk-file");
+        }
+        let tls = if self.dialler.uses_tls && !peers.is_empty() {
+            Some(client_tls()?)
+        } else {
+            None
         };
+        self.key.send_replace(keys.first().cloned());
         let mut members = self.lock();
-        members.drain(..).for_each(|member| member.task.abort());
-        for (index, peer) in peers.iter().enumerate() {
-            let status = Arc::new(Mutex::new(MeshStatus {
-                host: peer.host.clone(),
-                connected: false,
-                is_self: false,
-                server_key: None,
-                last_error: None,
-            }));
-            let member = Uplink {
-                dialler: Arc::clone(&self.dialler),
-                peer: peer.clone(),
-                key: key.clone(),
-                uplink: UplinkId(index as u8),
-                status: Arc::clone(&status),
+        members.retain(|member| peers.contains(&member.peer));
+        for peer in peers {
+            if members.iter().any(|member| member.peer == *peer) {
+                continue;
+            }
+            let is_free = |id: &u8| members.iter().all(|member| member.uplink.0 != *id);
+            let Some(id) = (0..UPLINKS_MAX as u8).find(is_free) else {
+                break;
             };
-            let task = tokio::spawn(member.keep());
-            members.push(Member {
-                peer: peer.clone(),
-                status,
-                task,
-            });
+            members.push(self.dial(peer.clone(), UplinkId(id), tls.clone()));
         }
         Ok(())
+    }
+
+    fn dial(&self, peer: MeshPeer, uplink: UplinkId, tls: Option<ClientConfig>) -> Member {
+        let status = Arc::new(Mutex::new(MeshStatus {
+            host: peer.host.clone(),
+            connected: false,
+            is_self: false,
+            server_key: None,
+            last_error: None,
+        }));
+        let kept = Uplink {
+            dialler: Arc::clone(&self.dialler),
+            tls,
+            peer: peer.clone(),
+            key: self.key.subscribe(),
+            uplink,
+            status: Arc::clone(&status),
+        };
+        Member {
+            peer,
+            uplink,
+            status,
+            task: tokio::spawn(kept.keep()),
+        }
     }
 
     /// The key of this relay.
@@ -115,14 +140,6 @@ impl Mesh {
             .collect()
     }
 
-    /// The relays that are dialled.
-    pub(crate) fn peers(&self) -> Vec<MeshPeer> {
-        self.lock()
-            .iter()
-            .map(|member| member.peer.clone())
-            .collect()
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Member>> {
         lock(&self.members)
     }
@@ -131,8 +148,9 @@ impl Mesh {
 /// One relay that is dialled again and again.
 struct Uplink {
     dialler: Arc<Dialler>,
+    tls: Option<ClientConfig>,
     peer: MeshPeer,
-    key: MeshKey,
+    key: watch::Receiver<Option<MeshKey>>,
     uplink: UplinkId,
     status: Arc<Mutex<MeshStatus>>,
 }
@@ -162,10 +180,11 @@ impl Uplink {
         }
     }
 
-    /// True when the other end is this relay itself; otherwise returns when the connection is closed.
+    /// True when the other end is this relay itself; otherwise returns when the connection is closed. When this is dropped
+    /// meanwhile, the guard closes the connection.
     async fn dial_and_hold(&self) -> anyhow::Result<bool> {
         let dialled = tokio::time::timeout(DIAL_TIMEOUT, self.dial()).await;
-        let (ready, adopted, closed) =
+        let (ready, adopted, closed, _guard) =
             dialled.map_err(|_| anyhow!("no connection within {DIAL_TIMEOUT:?}"))??;
         if ready == self.dialler.server_public {
             return Ok(true);
@@ -186,8 +205,8 @@ impl Uplink {
         Ok(false)
     }
 
-    async fn dial(&self) -> anyhow::Result<(NodePublic, Adopted, oneshot::Receiver<()>)> {
-        let tls = self.dialler.tls.as_ref();
+    async fn dial(&self) -> anyhow::Result<(NodePublic, Adopted, oneshot::Receiver<()>, HalfOpen)> {
+        let tls = self.tls.as_ref();
         let (host, port) = split_port(&self.peer.host, if tls.is_some() { 443 } else { 3340 })?;
         let dial_host = self.peer.dial_host.as_deref().unwrap_or(host);
         let stream = tokio::net::TcpStream::connect((dial_host, port))
@@ -196,6 +215,7 @@ impl Uplink {
             .into_std()?;
         set_options(&stream, self.dialler.user_timeout)?;
         let socket = stream.try_clone()?.into();
+        let guard = HalfOpen::new(stream.try_clone()?);
         let stream = tokio::net::TcpStream::from_std(stream)?;
         let (mut channel, meta_key) = match tls {
             None => (Channel::plain(&stream, Vec::new()), None),
@@ -206,7 +226,7 @@ impl Uplink {
             }
         };
         let mut options = Options::new(self.peer.host.as_str(), self.dialler.server_key.clone());
-        options.mesh_key = Some(self.key.clone());
+        options.mesh_key = self.key.borrow().clone();
         options.app_name = "towline".to_owned();
         if let Some(key) = meta_key {
             options.opening = Opening::FastStart(NodePublic(key));
@@ -226,7 +246,7 @@ impl Uplink {
                 closed: closed_out,
             },
         };
-        Ok((ready.server_key, adopted, closed))
+        Ok((ready.server_key, adopted, closed, guard))
     }
 }
 
@@ -271,7 +291,7 @@ fn split_port(host: &str, default: u16) -> anyhow::Result<(&str, u16)> {
 }
 
 /// TLS for dialling: the host's roots, which `SSL_CERT_FILE` may replace.
-pub(crate) fn client_tls() -> anyhow::Result<ClientConfig> {
+fn client_tls() -> anyhow::Result<ClientConfig> {
     let loaded = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(loaded.certs);

@@ -180,9 +180,7 @@ impl Relay {
                 let key = self.mesh.server_key();
                 let derp = derp_config(&new, key, keys.clone());
                 self.context.derp.store(Arc::new(derp));
-                if self.mesh.peers() != new.mesh.with
-                    && let Err(error) = self.mesh.set_members(&new.mesh.with, &keys)
-                {
+                if let Err(error) = self.mesh.set_members(&new.mesh.with, &keys) {
                     warn!(%error, "mesh members not reloaded");
                 }
             }

@@ -23,7 +23,7 @@ use crate::admin;
 use crate::admission::Admission;
 use crate::certs::Certificates;
 use crate::config::{CertMode, HomePage, ListenAddress, RelayConfig, key_file};
-use crate::mesh::{self, Dialler, Mesh};
+use crate::mesh::{Dialler, Mesh};
 use crate::metrics::Counters;
 use crate::pages::Pages;
 use crate::relay::{Observed, Parts, Relay};
@@ -55,8 +55,7 @@ pub fn run(config: RelayConfig) -> anyhow::Result<()> {
 }
 
 async fn serve(config: RelayConfig) -> anyhow::Result<()> {
-    let started = Started::start(config).await?;
-    let relay = started.relay;
+    let relay = start(config)?;
     announce(&relay);
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -94,98 +93,86 @@ async fn serve(config: RelayConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Started {
-    relay: Arc<Relay>,
-}
-
-impl Started {
-    async fn start(config: RelayConfig) -> anyhow::Result<Self> {
-        let descriptors =
-            towline_io::host::raise_nofile().context("raising the limit of open files")?;
-        let server_key = load_server_key(&config)?;
-        let mesh_keys = config.mesh.key.load()?;
-        let derp = derp_config(&config, server_key.clone(), mesh_keys.clone());
-        let server_public = derp.server_public();
-        let certificates = if config.tls.enabled {
-            Some(Arc::new(Certificates::start(&config.tls, &server_public)?))
-        } else {
-            None
-        };
-        let shards = Arc::new(start_shards(&config, server_public, descriptors)?);
-        let (listeners, listening) = open_listeners(&config)?;
-        let counters = Arc::new(Counters::default());
-        let stun_counters = Arc::new(stun::StunCounters::default());
-        let admission = Arc::new(Admission::new(&config.admission)?);
-        let places_max = config.limits.half_open_max as usize;
-        let places = Arc::new(Semaphore::new(places_max));
-        let (drain, draining) = watch::channel(None);
-        let observed = Arc::new(Observed {
-            shards: Arc::clone(&shards),
-            counters: Arc::clone(&counters),
-            stun: Arc::clone(&stun_counters),
-            admission: Arc::clone(&admission),
-            places: Arc::clone(&places),
-            places_max,
-            rate_limit: Mutex::new(rate_limit(&config)),
-            drain: draining,
-            started: Instant::now(),
-        });
-        let pages = Pages::start(&config.http, &config.debug, observed.source());
-        let (stop, stopping) = watch::channel(false);
-        let context = Arc::new(Context {
-            tls: certificates
-                .as_ref()
-                .map(|certificates| server_tls(&config, certificates))
-                .transpose()?,
-            certificates: certificates.clone(),
-            derp: ArcSwap::from_pointee(derp),
-            admission,
-            pages,
-            counters,
-            shards: Arc::clone(&shards),
-            tcp: config.tcp.clone(),
-            proxy_protocol_from: config.listen.proxy_protocol_from.clone(),
-            places,
-            accept_limit: AcceptLimit::new(
-                config.limits.accept_per_second,
-                config.limits.accept_burst,
-            ),
-            stopping,
-        });
-        start_stage(&context, &shards, listeners)?;
-        let mut listening = listening;
-        if config.stun.enabled {
-            listening.push(start_stun(&config, stun_counters)?);
-        }
-        let mesh = Mesh::new(Dialler {
-            shards,
-            server_key,
-            server_public,
-            tls: if config.dev || config.mesh.with.is_empty() {
-                None
-            } else {
-                Some(mesh::client_tls()?)
-            },
-            user_timeout: config.tcp.user_timeout,
-        });
-        mesh.set_members(&config.mesh.with, &mesh_keys)?;
-        if let Some(certificates) = certificates.clone() {
-            tokio::spawn(certificates.run());
-        }
-        let relay = Arc::new(Relay::new(Parts {
-            config,
-            server_public,
-            context,
-            mesh,
-            listeners: listening,
-            observed,
-            stop,
-            drain,
-        }));
-        tokio::spawn(Arc::clone(&relay).watch_allow_file());
-        start_admin(&relay)?;
-        Ok(Self { relay })
+/// Starts every part. Needs a tokio runtime.
+fn start(config: RelayConfig) -> anyhow::Result<Arc<Relay>> {
+    let descriptors =
+        towline_io::host::raise_nofile().context("raising the limit of open files")?;
+    let server_key = load_server_key(&config)?;
+    let mesh_keys = config.mesh.key.load()?;
+    let derp = derp_config(&config, server_key.clone(), mesh_keys.clone());
+    let server_public = derp.server_public();
+    let certificates = if config.tls.enabled {
+        Some(Arc::new(Certificates::start(&config.tls, &server_public)?))
+    } else {
+        None
+    };
+    let shards = Arc::new(start_shards(&config, server_public, descriptors)?);
+    let (listeners, listening) = open_listeners(&config)?;
+    let counters = Arc::new(Counters::default());
+    let stun_counters = Arc::new(stun::StunCounters::default());
+    let admission = Arc::new(Admission::new(&config.admission)?);
+    let places_max = config.limits.half_open_max as usize;
+    let places = Arc::new(Semaphore::new(places_max));
+    let (drain, draining) = watch::channel(None);
+    let observed = Arc::new(Observed {
+        shards: Arc::clone(&shards),
+        counters: Arc::clone(&counters),
+        stun: Arc::clone(&stun_counters),
+        admission: Arc::clone(&admission),
+        places: Arc::clone(&places),
+        places_max,
+        rate_limit: Mutex::new(rate_limit(&config)),
+        drain: draining,
+        started: Instant::now(),
+    });
+    let pages = Pages::start(&config.http, &config.debug, observed.source());
+    let (stop, stopping) = watch::channel(false);
+    let context = Arc::new(Context {
+        tls: certificates
+            .as_ref()
+            .map(|certificates| server_tls(&config, certificates))
+            .transpose()?,
+        certificates: certificates.clone(),
+        derp: ArcSwap::from_pointee(derp),
+        admission,
+        pages,
+        counters,
+        shards: Arc::clone(&shards),
+        tcp: config.tcp.clone(),
+        proxy_protocol_from: config.listen.proxy_protocol_from.clone(),
+        places,
+        accept_limit: AcceptLimit::new(config.limits.accept_per_second, config.limits.accept_burst),
+        stopping,
+    });
+    start_stage(&context, &shards, listeners)?;
+    let mut listening = listening;
+    if config.stun.enabled {
+        listening.push(start_stun(&config, stun_counters)?);
     }
+    let mesh = Mesh::new(Dialler {
+        shards,
+        server_key,
+        server_public,
+        uses_tls: !config.dev,
+        user_timeout: config.tcp.user_timeout,
+    });
+    mesh.set_members(&config.mesh.with, &mesh_keys)?;
+    if let Some(certificates) = certificates.clone() {
+        tokio::spawn(certificates.run());
+    }
+    let relay = Arc::new(Relay::new(Parts {
+        config,
+        server_public,
+        context,
+        mesh,
+        listeners: listening,
+        observed,
+        stop,
+        drain,
+    }));
+    tokio::spawn(Arc::clone(&relay).watch_allow_file());
+    start_admin(&relay)?;
+    Ok(relay)
 }
 
 fn load_server_key(config: &RelayConfig) -> anyhow::Result<NodePrivate> {

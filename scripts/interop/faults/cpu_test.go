@@ -1,3 +1,5 @@
+// What the relay costs while a fault lasts: CPU time of its process, from /proc.
+
 package faults
 
 import (

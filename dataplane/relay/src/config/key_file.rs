@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use towline_wire::limits::MESH_KEYS_MAX;
 use towline_wire::{MeshKey, NodePrivate};
 use zeroize::Zeroizing;
 
@@ -167,7 +168,7 @@ fn parse_mesh_keys(text: &str, place: &str) -> Result<Vec<MeshKey>, KeyFileError
         .split_whitespace()
         .map(|line| MeshKey::from_hex(line).map_err(|error| wrong(error.to_string())))
         .collect::<Result<Vec<_>, _>>()?;
-    if keys.is_empty() || keys.len() > 2 {
+    if keys.is_empty() || keys.len() > MESH_KEYS_MAX {
         return Err(wrong(format!("it holds {} keys", keys.len())));
     }
     if keys.iter().any(MeshKey::is_zero) {

@@ -4,6 +4,8 @@ use std::fs;
 
 use towline_io::host;
 
+use super::text::Page;
+
 /// Clock ticks of `/proc/self/stat` in a second: fixed in the kernel's interface (`USER_HZ`) on every architecture we run on.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -23,6 +25,40 @@ pub(crate) struct ProcessFacts {
 }
 
 impl ProcessFacts {
+    /// Writes those whose names all monitoring knows.
+    pub(super) fn write(&self, page: &mut Page) {
+        page.counter(
+            "process_cpu_seconds_total",
+            "Total user and system CPU time spent in seconds.",
+            self.cpu_seconds,
+        );
+        page.gauge(
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+            self.descriptors_max,
+        );
+        page.gauge(
+            "process_open_fds",
+            "Number of open file descriptors.",
+            self.descriptors,
+        );
+        page.gauge(
+            "process_resident_memory_bytes",
+            "Resident memory size in bytes.",
+            self.resident_bytes,
+        );
+        page.gauge(
+            "process_virtual_memory_bytes",
+            "Virtual memory size in bytes.",
+            self.virtual_bytes,
+        );
+        page.gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            self.start_unix_seconds,
+        );
+    }
+
     /// Reads them now.
     pub(crate) fn read() -> Self {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();

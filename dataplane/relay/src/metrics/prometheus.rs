@@ -5,7 +5,7 @@ use std::fmt::Display;
 use towline_derp::relay::{DropReason, PacketKind, Stats};
 
 use super::text::Page;
-use super::{Local, MetricsInput, ProcessFacts};
+use super::{Local, MetricsInput};
 use crate::shard::Snapshot;
 
 /// The page.
@@ -21,7 +21,12 @@ pub(crate) fn render(input: &MetricsInput, local: &Local) -> String {
     shards(&mut page, &input.shards);
     stun(&mut page, input);
     admission(&mut page, input);
-    process(&mut page, &local.process);
+    local.process.write(&mut page);
+    page.gauge(
+        "towline_relay_threads",
+        "Threads of the process.",
+        local.process.threads,
+    );
     page.counter(
         "towline_relay_bootstrap_dns_requests_total",
         "Requests for /bootstrap-dns.",
@@ -376,13 +381,13 @@ fn shards(page: &mut Page, shards: &[(usize, Snapshot)]) {
             "wire_received_bytes_total",
             "counter",
             "Bytes from sockets, with all framing.",
-            |shard| shard.wire_bytes_in,
+            |shard| shard.driver.received_bytes,
         ),
         (
             "wire_sent_bytes_total",
             "counter",
             "Bytes to sockets, with all framing.",
-            |shard| shard.wire_bytes_out,
+            |shard| shard.driver.sent_bytes,
         ),
         (
             "driver_enters_total",
@@ -483,43 +488,5 @@ fn admission(page: &mut Page, input: &MetricsInput) {
         "Clients admitted and refused, answers from memory, questions to the controller and those without a usable answer.",
         "event",
         input.admission.iter().copied(),
-    );
-}
-
-fn process(page: &mut Page, facts: &ProcessFacts) {
-    page.counter(
-        "process_cpu_seconds_total",
-        "Total user and system CPU time spent in seconds.",
-        facts.cpu_seconds,
-    );
-    page.gauge(
-        "process_max_fds",
-        "Maximum number of open file descriptors.",
-        facts.descriptors_max,
-    );
-    page.gauge(
-        "process_open_fds",
-        "Number of open file descriptors.",
-        facts.descriptors,
-    );
-    page.gauge(
-        "process_resident_memory_bytes",
-        "Resident memory size in bytes.",
-        facts.resident_bytes,
-    );
-    page.gauge(
-        "process_virtual_memory_bytes",
-        "Virtual memory size in bytes.",
-        facts.virtual_bytes,
-    );
-    page.gauge(
-        "process_start_time_seconds",
-        "Start time of the process since unix epoch in seconds.",
-        facts.start_unix_seconds,
-    );
-    page.gauge(
-        "towline_relay_threads",
-        "Threads of the process.",
-        facts.threads,
     );
 }

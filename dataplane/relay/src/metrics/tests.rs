@@ -116,8 +116,6 @@ pub(crate) fn input() -> MetricsInput {
                 cpu_ns: 1,
                 unsent_bytes: 0,
                 write_timeouts: 0,
-                wire_bytes_in: 0,
-                wire_bytes_out: 0,
             },
         )],
         counters: Arc::new(Counters::default()),

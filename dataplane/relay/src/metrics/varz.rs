@@ -8,7 +8,7 @@ use towline_derp::relay::{DropReason, PacketKind, Stats, Volume};
 use towline_wire::stun::StunError;
 
 use super::text::Page;
-use super::{BootstrapCounts, Local, MetricsInput, ProcessFacts};
+use super::{BootstrapCounts, Local, MetricsInput};
 
 /// Buckets of derper's histograms (derpserver.go).
 const BUFFERED_WRITE_FRAMES: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 50, 100];
@@ -21,7 +21,7 @@ const STUN_DISPOSITIONS: [&str; 4] = ["not_stun", "read_error", "success", "writ
 /// The page.
 pub(crate) fn render(input: &MetricsInput, local: &Local) -> String {
     let mut page = Page::default();
-    process(&mut page, &local.process);
+    local.process.write(&mut page);
     bootstrap(&mut page, &local.bootstrap);
     let total = input.total();
     packets(&mut page, &total);
@@ -90,39 +90,6 @@ pub(crate) fn render(input: &MetricsInput, local: &Local) -> String {
         1,
     );
     page.finish()
-}
-
-fn process(page: &mut Page, facts: &ProcessFacts) {
-    page.counter(
-        "process_cpu_seconds_total",
-        "Total user and system CPU time spent in seconds.",
-        facts.cpu_seconds,
-    );
-    page.gauge(
-        "process_max_fds",
-        "Maximum number of open file descriptors.",
-        facts.descriptors_max,
-    );
-    page.gauge(
-        "process_open_fds",
-        "Number of open file descriptors.",
-        facts.descriptors,
-    );
-    page.gauge(
-        "process_resident_memory_bytes",
-        "Resident memory size in bytes.",
-        facts.resident_bytes,
-    );
-    page.gauge(
-        "process_virtual_memory_bytes",
-        "Virtual memory size in bytes.",
-        facts.virtual_bytes,
-    );
-    page.gauge(
-        "process_start_time_seconds",
-        "Start time of the process since unix epoch in seconds.",
-        facts.start_unix_seconds,
-    );
 }
 
 fn bootstrap(page: &mut Page, counts: &BootstrapCounts) {

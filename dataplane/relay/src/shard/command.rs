@@ -84,9 +84,6 @@ pub(crate) struct Snapshot {
     pub(crate) unsent_bytes: u64,
     /// Connections closed because they took nothing for the write timeout.
     pub(crate) write_timeouts: u64,
-    /// The same numbers as in `stats`, of the socket layer: bytes with all framing.
-    pub(crate) wire_bytes_in: u64,
-    pub(crate) wire_bytes_out: u64,
 }
 
 /// A shard, as the rest of the relay sees it.

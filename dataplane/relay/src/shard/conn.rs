@@ -23,12 +23,14 @@ pub(super) struct Conn {
     pub(super) window_bytes: usize,
     /// A mesh peer: it has a longer write timeout.
     pub(super) is_mesh: bool,
+    /// Since when its socket has taken nothing, though something waits for it.
+    pub(super) stalled_since: Option<Time>,
     /// It is in the list of connections that the write timeout is checked for.
     pub(super) is_listed_as_stalled: bool,
     /// Counts it among the open TLS connections while it lives.
     pub(super) _active_tls: Option<ActiveTls>,
     /// Told to whoever dialled an uplink, by being dropped.
-    pub(super) _closed: Option<tokio::sync::oneshot::Sender<()>>,
+    pub(super) closed: Option<tokio::sync::oneshot::Sender<()>>,
 }
 
 /// Where the connection's writing stands.
@@ -37,13 +39,24 @@ pub(super) enum Sending {
     Idle,
     /// A send of this many bytes is under way; they are in a send buffer of the driver.
     UnderWay { bytes: usize },
-    /// The socket is full. The sealed rest waits here, since `since`; `Writable` was asked for.
-    Blocked { rest: Vec<u8>, since: Time },
+    /// The socket is full. The sealed rest waits here; `Writable` was asked for.
+    Blocked { rest: Vec<u8> },
     /// The socket has room again, the rest is to be sent first.
     Rest { rest: Vec<u8> },
 }
 
+impl Sending {
+    pub(super) fn may_write(&self) -> bool {
+        matches!(self, Self::Idle | Self::Rest { .. })
+    }
+}
+
 impl Conn {
+    /// Whether it leads to another relay that we dialled.
+    pub(super) fn is_uplink(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// What completions carry to find the connection again.
     pub(super) fn token(id: ConnId) -> u64 {
         u64::from(id.generation) << 32 | u64::from(id.slot)

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use towline_derp::relay::ConnId;
 use towline_wire::Time;
+use towline_wire::limits::RESTART_TRY_FOR;
 
 use super::turn::Thread;
-
-/// How long a client that was told should keep trying to come back.
-const TRY_FOR_MS: u32 = 30_000;
 
 /// The plan of a drain.
 pub(super) struct Drain {
@@ -32,9 +30,9 @@ impl Thread {
         if self.drain.is_some() {
             return;
         }
-        let over_ms = u32::try_from(over.as_millis()).unwrap_or(u32::MAX);
+        let ms = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         self.core
-            .restart_notice(over_ms, over_ms.saturating_add(TRY_FOR_MS));
+            .restart_notice(ms(over), ms(over.saturating_add(RESTART_TRY_FOR)));
         // Clients at home here go last: they lose most.
         let mut rows: Vec<_> = self
             .core
@@ -44,9 +42,8 @@ impl Thread {
         rows.sort_by_key(|(home, _)| !home);
         let mut rest: Vec<_> = rows.into_iter().map(|(_, conn)| conn).collect();
         // Uplinks are no clients: they stay until the last client is gone.
-        let uplinks = self.conns.iter().flatten().map(|conn| conn.id);
-        let uplinks: Vec<_> = uplinks.filter(|id| !rest.contains(id)).collect();
-        rest.splice(0..0, uplinks);
+        let uplinks = self.conns.iter().flatten().filter(|conn| conn.is_uplink());
+        rest.splice(0..0, uplinks.map(|conn| conn.id).collect::<Vec<_>>());
         let pace = over / u32::try_from(rest.len().max(1)).unwrap_or(u32::MAX);
         self.drain = Some(Drain {
             rest,

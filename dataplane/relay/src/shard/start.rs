@@ -13,7 +13,8 @@ use tracing::{error, warn};
 
 use super::command::{Command, ShardHandle};
 use super::mailbox::{Inboxes, Outboxes, mesh_of_rings};
-use super::turn::{SocketRules, Thread};
+use super::stalled::SocketRules;
+use super::turn::Thread;
 use crate::config::{DriverChoice, RelayConfig};
 
 /// All shards of a relay.

@@ -14,26 +14,15 @@ use towline_wire::Time;
 use tracing::debug;
 
 use super::carry::Carries;
-use super::command::{Adopted, Command, Role, Snapshot};
-use super::conn::{Conn, Sending, WINDOW_BYTES_MAX};
+use super::command::{Command, Snapshot};
+use super::conn::{Conn, Sending};
 use super::drain::Drain;
 use super::mailbox::{Inboxes, Outboxes, TAKEN_BYTES_MAX};
-use super::transport::{Flow, Place, Transport, TransportError};
-
-/// How often connections that take nothing are looked at. It is how late a write timeout may be.
-const STALL_CHECK: Duration = Duration::from_millis(250);
+use super::stalled::SocketRules;
+use super::transport::{Flow, Place, TransportError};
 
 /// How long storage must have been of no use before it is given back.
 const REST_AFTER: Duration = Duration::from_secs(1);
-
-/// What a shard is told about its sockets.
-#[derive(Debug, Clone)]
-pub(super) struct SocketRules {
-    /// A client that takes nothing for this long is closed; `None`: never.
-    pub(super) write_timeout: Option<Duration>,
-    /// The same for mesh peers.
-    pub(super) mesh_write_timeout: Duration,
-}
 
 /// All state of a shard's thread.
 pub(super) struct Thread {
@@ -56,12 +45,12 @@ pub(super) struct Thread {
     ready_now: Vec<ConnId>,
     /// Connections that are, or lately were, blocked.
     pub(super) stalled: Vec<ConnId>,
-    stall_check: Option<Time>,
+    pub(super) stall_check: Option<Time>,
     /// When storage that nobody needs is given back, if nobody needs it until then.
     rest_at: Option<Time>,
     /// Buffers for the sealed rest of sends that were cut short, used again and again.
     pub(super) spare_rests: Vec<Vec<u8>>,
-    rules: SocketRules,
+    pub(super) rules: SocketRules,
     pub(super) drain: Option<Drain>,
     pub(super) counts: Counts,
 }
@@ -70,8 +59,6 @@ pub(super) struct Thread {
 pub(super) struct Counts {
     pub(super) write_timeouts: u64,
     pub(super) unsent_bytes: u64,
-    pub(super) wire_bytes_in: u64,
-    pub(super) wire_bytes_out: u64,
 }
 
 /// The bytes that queued packets point to, until the turn ends.
@@ -204,7 +191,6 @@ impl Thread {
 
     fn receive(&mut self, id: ConnId, buf: RecvBuf) {
         let index = self.held.len();
-        self.counts.wire_bytes_in += buf.len() as u64;
         self.held.push(buf);
         let conn = match self.conns.get_mut(id.slot as usize) {
             Some(Some(conn)) if conn.id == id => conn,
@@ -230,7 +216,7 @@ impl Thread {
         self.received(id, received);
     }
 
-    fn received(&mut self, id: ConnId, received: Result<Flow, TransportError>) {
+    pub(super) fn received(&mut self, id: ConnId, received: Result<Flow, TransportError>) {
         match received {
             Ok(Flow::Open) => {
                 if self
@@ -364,122 +350,6 @@ impl Thread {
             cpu_ns: towline_io::host::thread_cpu_ns(),
             unsent_bytes: self.counts.unsent_bytes,
             write_timeouts: self.counts.write_timeouts,
-            wire_bytes_in: self.counts.wire_bytes_in,
-            wire_bytes_out: self.counts.wire_bytes_out,
-        }
-    }
-
-    fn adopt(&mut self, adopted: Adopted) {
-        let Adopted {
-            socket,
-            tls,
-            websocket,
-            plaintext,
-            raw,
-            active_tls,
-            role,
-        } = adopted;
-        if self.drain.is_some() {
-            return;
-        }
-        let is_limited = match &role {
-            Role::Client { client, .. } => {
-                let limit = client.limits.or_else(|| self.core.config().rate_limit);
-                !client.mesh && limit.is_some()
-            }
-            Role::Uplink { .. } => false,
-        };
-        let (id, is_mesh, closed) = match role {
-            Role::Client {
-                client,
-                server_info_frame,
-                place: _place,
-            } => {
-                let is_mesh = client.mesh;
-                let id = self.core.handle_connected(
-                    self.now,
-                    client,
-                    server_info_frame,
-                    &mut self.outboxes,
-                );
-                (id, is_mesh, None)
-            }
-            Role::Uplink { uplink, closed } => (
-                self.core.handle_uplink(self.now, uplink),
-                true,
-                Some(closed),
-            ),
-        };
-        let id = match id {
-            Ok(id) => id,
-            Err(error) => {
-                debug!(shard = self.shard.0, %error, "connection not taken over");
-                return;
-            }
-        };
-        let socket = match self.driver.add(socket, Conn::token(id)) {
-            Ok(socket) => socket,
-            Err(error) => {
-                debug!(shard = self.shard.0, %error, "socket not taken over");
-                self.core
-                    .handle_disconnected(self.now, id, &mut self.outboxes);
-                return;
-            }
-        };
-        if is_limited {
-            self.driver.measure_recv(socket);
-        }
-        let slot = id.slot as usize;
-        if self.conns.len() <= slot {
-            self.conns.resize_with(slot + 1, || None);
-        }
-        self.conns[slot] = Some(Conn {
-            id,
-            socket,
-            transport: Transport::new(tls, websocket),
-            sending: Sending::Idle,
-            has_more: true,
-            window_bytes: WINDOW_BYTES_MAX,
-            is_mesh,
-            is_listed_as_stalled: false,
-            _active_tls: active_tls,
-            _closed: closed,
-        });
-        self.ready.push(id);
-        self.take_leftover(id, plaintext, raw);
-    }
-
-    /// Bytes that came with the handshake: those above TLS first, then those below.
-    fn take_leftover(&mut self, id: ConnId, plaintext: Vec<u8>, raw: Vec<u8>) {
-        for (mut bytes, is_raw) in [(plaintext, false), (raw, true)] {
-            let conn = match self.conns.get_mut(id.slot as usize) {
-                Some(Some(conn)) if conn.id == id && !bytes.is_empty() => conn,
-                _ => continue,
-            };
-            // They lie in no receive buffer, so they become a carry buffer once they are opened.
-            let carry = self.carries.take();
-            let Self {
-                core,
-                carries,
-                outboxes,
-                now,
-                ..
-            } = self;
-            let mut sink = |place: Place, offset: usize, bytes: &[u8]| {
-                core.handle_bytes(*now, id, place.buffer(), offset, bytes, outboxes)
-                    .map_err(TransportError::from)
-            };
-            let place = Place::Carry(carry);
-            let received = if is_raw {
-                conn.transport
-                    .receive(place, &mut bytes, carries, &mut sink)
-            } else {
-                conn.transport
-                    .receive_plaintext(place, &mut bytes, &mut sink)
-            };
-            *self.carries.bytes_mut(carry) = bytes;
-            self.carries.opened(carry);
-            self.received(id, received);
         }
     }
 
@@ -494,43 +364,6 @@ impl Thread {
             self.core.rest();
             self.rest_at = None;
         }
-    }
-
-    fn check_stalled(&mut self) {
-        if self.stalled.is_empty() {
-            self.stall_check = None;
-            return;
-        }
-        let due = *self.stall_check.get_or_insert(self.now + STALL_CHECK);
-        if due > self.now {
-            return;
-        }
-        self.stall_check = Some(self.now + STALL_CHECK);
-        let mut stalled = core::mem::take(&mut self.stalled);
-        stalled.retain(|id| {
-            let now = self.now;
-            let rules = self.rules.clone();
-            let Some(conn) = self.conn(*id) else {
-                return false;
-            };
-            let Sending::Blocked { since, .. } = &conn.sending else {
-                conn.is_listed_as_stalled = false;
-                return false;
-            };
-            let timeout = if conn.is_mesh {
-                Some(rules.mesh_write_timeout)
-            } else {
-                rules.write_timeout
-            };
-            if timeout.is_some_and(|timeout| now - *since >= timeout) {
-                debug!(shard = self.shard.0, slot = id.slot, "write timeout");
-                self.counts.write_timeouts += 1;
-                self.close(*id);
-                return false;
-            }
-            true
-        });
-        self.stalled = stalled;
     }
 
     fn write_all(&mut self) {
@@ -559,7 +392,7 @@ impl Thread {
         };
         self.driver.close(conn.socket);
         conn.transport.release(&mut self.carries);
-        if let Sending::Blocked { rest, .. } | Sending::Rest { rest } = conn.sending {
+        if let Sending::Blocked { rest } | Sending::Rest { rest } = conn.sending {
             self.put_rest(rest);
         }
         self.core

@@ -19,24 +19,40 @@ const SPARE_RESTS_MAX: usize = 1024;
 impl Thread {
     /// Writes what waits for a connection, if its socket may be written to.
     pub(super) fn write(&mut self, id: ConnId) {
-        let conn = match self.conns.get_mut(id.slot as usize) {
-            Some(Some(conn)) if conn.id == id => conn,
-            _ => return,
-        };
-        if matches!(
-            conn.sending,
-            Sending::UnderWay { .. } | Sending::Blocked { .. }
-        ) {
+        let Some(conn) = self.conn(id) else { return };
+        if !conn.sending.may_write() {
             conn.has_more = true;
             return;
         }
+        match self.fill(id, false) {
+            Filled::Nothing => {}
+            Filled::Send(buf, bytes) => self.send(id, buf, bytes),
+            Filled::NoBuffer => self.ready.push(id),
+            Filled::Broken => self.close(id),
+        }
+    }
+
+    /// Sends the polite end of a connection, when nothing of it is under way: what is due to it already, such as the notice of
+    /// a restart or the alert that says what it did wrong, goes first.
+    pub(super) fn write_goodbye(&mut self, id: ConnId) {
+        if self
+            .conn(id)
+            .is_some_and(|conn| matches!(conn.sending, Sending::Idle))
+            && let Filled::Send(buf, bytes) = self.fill(id, true)
+        {
+            self.send(id, buf, bytes);
+        }
+    }
+
+    /// Fills a send buffer for a connection that may be written to.
+    fn fill(&mut self, id: ConnId, and_goodbye: bool) -> Filled {
         let Some(buf) = self.driver.send_buffer() else {
-            self.ready.push(id);
-            return;
+            return Filled::NoBuffer;
         };
         let Self {
             core,
             driver,
+            conns,
             held,
             carries,
             now,
@@ -53,22 +69,32 @@ impl Thread {
             let more = core.write_frames(*now, id, &buffers, &mut frames);
             (frames.len(), more)
         };
+        let Some(Some(conn)) = conns.get_mut(id.slot as usize) else {
+            driver.recycle_send(buf);
+            return Filled::Nothing;
+        };
         let rest = match core::mem::replace(&mut conn.sending, Sending::Idle) {
             Sending::Rest { rest } => Some(rest),
             _ => None,
         };
-        let filled = fill(conn, rest.as_deref(), out, &mut write_frames);
+        let filled = if and_goodbye {
+            fill_last(conn, out, &mut write_frames)
+        } else {
+            fill(conn, rest.as_deref(), out, &mut write_frames)
+        };
         if let Some(rest) = rest {
-            self.counts.unsent_bytes -= rest.len() as u64;
             self.put_rest(rest);
         }
         match filled {
-            Ok(0) => self.driver.recycle_send(buf),
-            Ok(bytes) => self.send(id, buf, bytes),
+            Ok(bytes) if bytes > 0 => Filled::Send(buf, bytes),
+            Ok(_) => {
+                self.driver.recycle_send(buf);
+                Filled::Nothing
+            }
             Err(error) => {
                 debug!(shard = self.shard.0, slot = id.slot, %error, "connection cannot be written to");
                 self.driver.recycle_send(buf);
-                self.close(id);
+                Filled::Broken
             }
         }
     }
@@ -95,7 +121,6 @@ impl Thread {
                 return;
             }
         };
-        self.counts.wire_bytes_out += taken as u64;
         let offered = match self.conn(id).map(|conn| &conn.sending) {
             Some(Sending::UnderWay { bytes }) => *bytes,
             _ => taken,
@@ -104,6 +129,7 @@ impl Thread {
             self.driver.recycle_send(buf);
             let Some(conn) = self.conn(id) else { return };
             conn.sending = Sending::Idle;
+            conn.stalled_since = None;
             conn.window_bytes = (conn.window_bytes * 2).min(WINDOW_BYTES_MAX);
             if conn.has_more {
                 self.ready.push(id);
@@ -113,16 +139,22 @@ impl Thread {
         let mut rest = self.spare_rests.pop().unwrap_or_default();
         rest.extend_from_slice(&self.driver.send_bytes_mut(&buf)[taken..offered]);
         self.driver.recycle_send(buf);
-        self.block(id, rest);
+        self.block(id, rest, taken > 0);
     }
 
     /// The socket is full: its rest waits until it has room.
-    fn block(&mut self, id: ConnId, rest: Vec<u8>) {
+    fn block(&mut self, id: ConnId, rest: Vec<u8>, took_some: bool) {
         self.counts.unsent_bytes += rest.len() as u64;
         let now = self.now;
-        let Some(conn) = self.conn(id) else { return };
+        let Some(conn) = self.conn(id) else {
+            self.put_rest(rest);
+            return;
+        };
+        if took_some || conn.stalled_since.is_none() {
+            conn.stalled_since = Some(now);
+        }
         conn.window_bytes = (conn.window_bytes / 2).max(WINDOW_BYTES_MIN);
-        conn.sending = Sending::Blocked { rest, since: now };
+        conn.sending = Sending::Blocked { rest };
         let socket = conn.socket;
         if !core::mem::replace(&mut conn.is_listed_as_stalled, true) {
             self.stalled.push(id);
@@ -133,63 +165,48 @@ impl Thread {
     /// The socket has room again.
     pub(super) fn writable(&mut self, id: ConnId) {
         let Some(conn) = self.conn(id) else { return };
-        if let Sending::Blocked { rest, .. } = &mut conn.sending {
+        if let Sending::Blocked { rest } = &mut conn.sending {
             let rest = core::mem::take(rest);
             conn.sending = Sending::Rest { rest };
             self.ready.push(id);
         }
     }
 
-    /// Sends the polite end of a connection, when nothing else of it is being sent.
-    pub(super) fn write_goodbye(&mut self, id: ConnId) {
-        if !self
-            .conn(id)
-            .is_some_and(|conn| matches!(conn.sending, Sending::Idle))
-        {
-            return;
-        }
-        // What is already due to it, such as the notice of a restart, goes before the end.
-        let Some(buf) = self.driver.send_buffer() else {
-            return;
-        };
-        let Self {
-            core,
-            driver,
-            held,
-            carries,
-            now,
-            ..
-        } = self;
-        let (out, received) = driver.send_bytes_and_received(&buf);
-        let buffers = TurnBuffers {
-            received,
-            held,
-            carries,
-        };
-        let mut write_frames = |room: &mut [u8]| {
-            let mut frames = FrameBuf::new(room);
-            let more = core.write_frames(*now, id, &buffers, &mut frames);
-            (frames.len(), more)
-        };
-        let Some(Some(conn)) = self.conns.get_mut(id.slot as usize) else {
-            return;
-        };
-        conn.window_bytes = WINDOW_BYTES_MIN;
-        let bytes = fill(conn, None, out, &mut write_frames)
-            .and_then(|bytes| Ok(bytes + conn.transport.write_goodbye(&mut out[bytes..])?));
-        match bytes {
-            Ok(bytes) if bytes > 0 => self.send(id, buf, bytes),
-            _ => self.driver.recycle_send(buf),
-        }
-    }
-
-    /// Takes a rest's buffer back.
+    /// Takes back the buffer of a rest that is written, or whose connection is gone.
     pub(super) fn put_rest(&mut self, mut rest: Vec<u8>) {
+        self.counts.unsent_bytes -= rest.len() as u64;
         if self.spare_rests.len() < SPARE_RESTS_MAX {
             rest.clear();
             self.spare_rests.push(rest);
         }
     }
+}
+
+/// What came of filling a send buffer.
+enum Filled {
+    /// There is nothing to write.
+    Nothing,
+    /// So many bytes are to be sent.
+    Send(SendBuf, usize),
+    /// All send buffers are under way.
+    NoBuffer,
+    /// The connection's layers cannot go on.
+    Broken,
+}
+
+/// Fills `out` for the last time. After an error of its layers only what they say themselves is left to be written.
+fn fill_last(
+    conn: &mut Conn,
+    out: &mut [u8],
+    write_frames: &mut impl FnMut(&mut [u8]) -> (usize, bool),
+) -> Result<usize, TlsError> {
+    let mut len = conn.transport.write_output(out)?;
+    conn.window_bytes = WINDOW_BYTES_MIN;
+    if let Ok(written) = fill(conn, None, &mut out[len..], write_frames) {
+        len += written;
+        len += conn.transport.write_goodbye(&mut out[len..])?;
+    }
+    Ok(len)
 }
 
 /// Fills `out`: the sealed rest of the last send, what the layers themselves have to say, then frames, in records, up to

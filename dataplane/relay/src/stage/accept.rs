@@ -52,9 +52,14 @@ pub(super) struct Accepted {
 
 /// A socket whose connection is no client yet. It is shut down when it is dropped: an io_uring read under way would keep its
 /// stream open otherwise, although nobody waits for it any more.
-pub(super) struct HalfOpen(Option<TcpStream>);
+pub(crate) struct HalfOpen(Option<TcpStream>);
 
 impl HalfOpen {
+    /// Takes a descriptor of the socket.
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        Self(Some(socket))
+    }
+
     /// The socket, of what has become a client.
     pub(super) fn keep(mut self) -> Option<OwnedFd> {
         self.0.take().map(OwnedFd::from)
@@ -139,7 +144,7 @@ pub(super) fn over_epoll(context: Arc<Context>, stream: TcpStream, accepted: Acc
     }
 }
 
-/// Accepts from all listeners until the relay stops; then waits for the handshakes under way.
+/// Accepts from all listeners until the relay stops. Handshakes under way end then too: there is no shard for them any more.
 pub(super) async fn serve(context: Arc<Context>, listeners: Vec<Listener>, start: Start) {
     let mut stopping = context.stopping.clone();
     let loops = async {
@@ -186,7 +191,7 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
         let prepared = accepted.and_then(|(stream, peer)| {
             let stream = stream.into_std()?;
             let accepted = Accepted {
-                socket: HalfOpen(Some(stream.try_clone()?)),
+                socket: HalfOpen::new(stream.try_clone()?),
                 peer: canonical(peer),
                 local: canonical(stream.local_addr()?),
                 tls: listener.tls,

@@ -11,6 +11,6 @@ mod proxy;
 mod stream;
 mod threads;
 
-pub(crate) use accept::{AcceptLimit, Listener};
+pub(crate) use accept::{AcceptLimit, HalfOpen, Listener};
 pub(crate) use channel::Channel;
 pub(crate) use threads::{Context, spawn};
