@@ -19,9 +19,6 @@ pub const PROTOCOL_VERSION: u8 = 2;
 /// connection that sends it.
 pub const PACKET_BYTES_MAX: usize = 64 << 10;
 
-/// Body of the longest frame that carries a packet (ForwardPacket: two keys).
-pub const PACKET_BODY_BYTES_MAX: usize = 2 * KEY_LEN + PACKET_BYTES_MAX;
-
 /// Body of the longest frame that a client accepts (derp_client.go). A server keeps no frame of
 /// unknown type, so it skips them at any length.
 pub const FRAME_BODY_BYTES_MAX: usize = 1 << 20;
@@ -44,18 +41,13 @@ pub const PING_BYTES_MIN: usize = 8;
 /// Body of a ping; what exceeds `PING_BYTES_MIN` is ignored (derpserver.go).
 pub const PING_BYTES_MAX: usize = 1000;
 
-/// Body of the longest frame other than packets and ClientInfo that a server reads: a ping.
-pub const CONTROL_BODY_BYTES_MAX: usize = PING_BYTES_MAX;
-
 /// Bytes of `AppName` that are kept for the life of a connection. Ours; derper keeps all of it.
 pub const APP_NAME_BYTES_MAX: usize = 128;
 
-const _: () = assert!(FRAME_BODY_BYTES_MAX >= PACKET_BODY_BYTES_MAX);
 const _: () = assert!(FRAME_BODY_BYTES_MAX >= SERVER_INFO_BODY_BYTES_MAX);
 const _: () = assert!(FRAME_BODY_BYTES_MAX <= u32::MAX as usize);
 const _: () = assert!(CLIENT_INFO_BODY_BYTES_MIN < CLIENT_INFO_BODY_BYTES_MAX);
 const _: () = assert!(PING_BYTES_MIN <= PING_BYTES_MAX);
-const _: () = assert!(CONTROL_BODY_BYTES_MAX >= KEY_LEN, "ClosePeer is a key");
 
 // ---- HTTP --------------------------------------------------------------------------------------
 
@@ -103,18 +95,11 @@ pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = 16 << 20;
 /// A client's whole way from TCP to ServerInfo (derphttp_client.go).
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A client's attempt at one node of a region (derphttp_client.go).
-pub const DIAL_NODE_TIMEOUT: Duration = Duration::from_millis(1500);
-
 /// Connections between accept and admission, all sources together; more are closed at once. Ours:
 /// with the deadlines above, 4096 strangers who say nothing hold the pool for 10 s and no longer.
 pub const HALF_OPEN_MAX_DEFAULT: usize = 4096;
 
-/// Validity of the meta certificate to either side of its making (derpserver.go).
-pub const META_CERT_VALIDITY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
 const _: () = assert!(before(TLS_HANDSHAKE_TIMEOUT, HTTP_TIMEOUT));
-const _: () = assert!(before(DIAL_NODE_TIMEOUT, DIAL_TIMEOUT));
 const _: () = assert!(
     HALF_OPEN_MAX_DEFAULT * (HTTP_HEAD_BYTES_MAX + HEADER_LEN + CLIENT_INFO_BODY_BYTES_MAX)
         <= 2 << 30,
@@ -144,9 +129,6 @@ pub const TCP_USER_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 
 /// TCP's own keepalive on idle connections (derper's `-tcp-keepalive-time`).
 pub const TCP_KEEPALIVE_DEFAULT: Duration = Duration::from_secs(10 * 60);
-
-/// How often TCP's round-trip time is sampled for each connection (derpserver.go).
-pub const TCP_RTT_SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Bytes that the kernel takes beyond what is in flight (`TCP_NOTSENT_LOWAT`). Ours: one full TLS
 /// record with its overhead, so that a record is never the thing that waits, and little else is.
@@ -302,11 +284,6 @@ pub const UPLINKS_MAX: usize = 64;
 
 /// Pause before a lost relay of the mesh is dialled again (mesh_client.go).
 pub const MESH_RETRY_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Writing a ForwardPacket to another relay (derp_client.go).
-pub const FORWARD_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-
-const _: () = assert!(before(FORWARD_WRITE_TIMEOUT, MESH_WRITE_TIMEOUT));
 
 // ---- Admission ---------------------------------------------------------------------------------
 
