@@ -108,7 +108,7 @@ const _: () = assert!(
 
 // ---- Connections -------------------------------------------------------------------------------
 
-/// A server's KeepAlive goes out this long after the last one (`derp.KeepAlive`) …
+/// A server's KeepAlive goes out when it has written nothing for so long (`derp.KeepAlive`) …
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// … plus a share of this that is chosen for each connection, so that a herd of clients that came
@@ -158,13 +158,17 @@ pub const QUEUE_DISCO_BYTES_MAX: usize = 32 << 10;
 /// Data that waits for one relay of the mesh, which is a destination for many clients. Ours.
 pub const QUEUE_UPLINK_BYTES_MAX: usize = 4 << 20;
 
-/// At this age packets are dropped at the head of a queue … Ours: a reader at 20 Mbit/s gets nothing
+/// At this age packets are dropped at the head of a queue … Ours: a reader at 20 Mbit/s gets no packet of ordinary size
 /// that is older than 150 ms, the kernel's share included.
 pub const QUEUE_AGE_MAX: Duration = Duration::from_millis(100);
 
-/// … while the queue holds more than this: short queues are kept for readers that only stumble. Ours:
-/// a little more than derper holds.
+/// … while the queue holds more than this, and more than `QUEUE_PACKETS_SHORT` packets like the oldest: short queues are
+/// kept for readers that only stumble. Ours: a little more than derper holds.
 pub const QUEUE_AGED_BYTES_MIN: usize = 64 << 10;
+
+/// A queue of so few packets is short however long they are. What derper holds: senders of large packets, such as a prober
+/// of bandwidth, keep nearly as many under way.
+pub const QUEUE_PACKETS_SHORT: u32 = 32;
 
 /// Blocks of all queues of one shard together, and of the frames that are being put together. Ours:
 /// 28 full queues.
@@ -177,6 +181,14 @@ pub const QUEUE_SHARE_OF_FREE: usize = 4;
 /// Packets that wait in receive buffers, beyond those that fill all blocks. Ours: what all buffers of
 /// a turn hold of the smallest packets.
 pub const QUEUE_UNSETTLED_MAX: usize = 16 << 10;
+
+/// Frames that were begun and not finished take at most this part of all blocks together. Ours: whoever begins many can
+/// cost others frames that are cut, but never their queues.
+pub const UNFINISHED_SHARE: usize = 2;
+
+/// A client that began a frame and then says nothing for so long is closed when it is next looked at, which is at its
+/// keepalive. Ours.
+pub const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that a sender's flow may send in its turn. Ours: one full-sized packet, so that a sender of
 /// little waits for no more than one from each of the others.
@@ -267,12 +279,11 @@ pub const NOT_HERE_PER_SECOND: u32 = 1;
 /// … and how many of them at once.
 pub const NOT_HERE_BURST: u32 = 3;
 
-/// The least burst of a receive limit: one largest SendPacket, or it could never pass
-/// (derpserver.go).
+/// The least burst of a receive limit: one largest SendPacket, as in derper, where a
+/// smaller one could never pass (derpserver.go).
 pub const RATE_BURST_BYTES_MIN: usize = PACKET_BYTES_MAX + KEY_LEN;
 
 const _: () = assert!(NOT_HERE_PER_SECOND <= NOT_HERE_BURST);
-const _: () = assert!(RATE_BURST_BYTES_MIN >= KEY_LEN + PACKET_BYTES_MAX);
 
 // ---- Mesh --------------------------------------------------------------------------------------
 

@@ -61,6 +61,11 @@ impl Blocks {
         self.next.len() as u32
     }
 
+    /// All of it, in use or not.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) const fn free_bytes(&self) -> usize {
         self.free_count as usize * BLOCK_BYTES
     }

@@ -4,7 +4,7 @@ use core::net::{Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use towline_wire::limits::{
-    CLIENT_READ_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_JITTER_MAX, UPLINKS_MAX,
+    CLIENT_READ_TIMEOUT, FRAME_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_JITTER_MAX, UPLINKS_MAX,
 };
 use towline_wire::{NodePublic, Time};
 
@@ -114,6 +114,7 @@ impl Shard {
         let conn = &mut self.conns[slot];
         let role = conn.role;
         self.queues.clear(&mut conn.out, &mut self.stats);
+        self.unfinished_bytes -= conn.reader.body.len as usize;
         self.queues.blocks.release(conn.reader.body.head);
         self.heard.forget(&mut conn.heard);
         self.notes.clear(&mut conn.notes);
@@ -250,6 +251,9 @@ impl Shard {
         let conn = &mut self.conns[slot];
         match conn.role {
             Role::Client { record } => {
+                if conn.reader.body.len > 0 && now >= conn.last_read + FRAME_TIMEOUT {
+                    return self.close(slot, CloseReason::FrameUnfinished);
+                }
                 let mut silent_since = conn.last_write;
                 if now >= silent_since + Duration::from_millis(conn.keep_alive_ms.into()) {
                     conn.due.keep_alive = true;

@@ -49,8 +49,10 @@ pub enum CloseReason {
     MeshBacklog,
     /// A relay of the mesh said nothing for so long that it must be gone.
     UplinkSilent,
-    /// The storage for packets was full in the middle of one of its packets.
+    /// The storage for packets was full in the middle of one of its packets, or of a frame that must not be lost.
     OutOfStorage,
+    /// It began a frame, sent no more of it, and kept storage for it.
+    FrameUnfinished,
 }
 
 /// A connection broke the protocol (or is unknown): the caller closes it and calls

@@ -7,7 +7,7 @@
 use towline_wire::Time;
 use towline_wire::frame::{FrameType, HEADER_LEN, Header};
 use towline_wire::limits::{
-    FRAME_BODY_BYTES_MAX, PACKET_BYTES_MAX, PING_BYTES_MAX, PING_BYTES_MIN,
+    FRAME_BODY_BYTES_MAX, PACKET_BYTES_MAX, PING_BYTES_MAX, PING_BYTES_MIN, UNFINISHED_SHARE,
 };
 
 use super::blocks::{Blocks, Chain};
@@ -16,7 +16,7 @@ use super::conn::Role;
 use super::mailbox::Mailbox;
 use super::route::KEY_LEN;
 use super::stats::{DropReason, PacketKind};
-use super::{ConnError, Shard};
+use super::{CloseReason, ConnError, Shard};
 
 /// The body of a frame, as far as it is kept.
 #[derive(Debug, Clone, Copy)]
@@ -148,13 +148,16 @@ impl Shard {
     fn read_body(&mut self, now: Time, slot: u32, bytes: &[u8], mail: &mut impl Mailbox) -> usize {
         let reader = &mut self.conns[slot].reader;
         let n = bytes.len().min(reader.keep as usize);
-        // Frames that are never finished must not take all storage either.
+        // Frames that are never finished must not take all storage, neither one nor all of them together.
+        let unfinished_max = self.queues.blocks.bytes() / UNFINISHED_SHARE;
         if reader.body.len + n as u32 > self.queues.share()
+            || self.unfinished_bytes + n > unfinished_max
             || !self.queues.blocks.append(&mut reader.body, &bytes[..n])
         {
             self.abandon_body(slot);
             return 0;
         }
+        self.unfinished_bytes += n;
         reader.keep -= n as u32;
         if reader.keep == 0 {
             self.finish_body(now, slot, false, mail);
@@ -168,13 +171,14 @@ impl Shard {
         reader.header_len = 0;
         let kind = Header::parse(&reader.header).kind;
         let body = core::mem::replace(&mut reader.body, Chain::EMPTY);
+        self.unfinished_bytes -= body.len as usize;
         if !ignored {
             self.handle_frame(now, slot, kind, Body::Stored(body), mail);
         }
     }
 
-    /// There is no storage for the frame: the rest of it is skipped. Only packets are long enough for
-    /// that to matter, and packets may be lost.
+    /// There is no storage for the frame. The rest of a packet is skipped: packets may be lost. Without any other frame the
+    /// connection would go on with something else than its peer believes, so it is closed.
     #[cold]
     fn abandon_body(&mut self, slot: u32) {
         let reader = &mut self.conns[slot].reader;
@@ -183,11 +187,12 @@ impl Shard {
         reader.skip += reader.keep;
         reader.keep = 0;
         let body = core::mem::replace(&mut reader.body, Chain::EMPTY);
+        self.unfinished_bytes -= body.len as usize;
         self.queues.blocks.release(body.head);
         let key_bytes = match header.frame_type() {
-            Some(FrameType::SendPacket) => KEY_LEN,
+            Some(FrameType::SendPacket | FrameType::RecvPacket) => KEY_LEN,
             Some(FrameType::ForwardPacket) => 2 * KEY_LEN,
-            _ => return,
+            _ => return self.close(slot, CloseReason::OutOfStorage),
         };
         let bytes = header.len as usize - key_bytes;
         self.stats

@@ -4,8 +4,8 @@
 //! on in the next one, before anything else.
 
 use towline_wire::frame::{
-    FrameType, GoneReason, Header, Health as HealthFrame, KeepAlive, PeerGone, PeerPresent, Pong,
-    WatchConns, recv_packet_header,
+    FrameType, GoneReason, HEADER_LEN, Header, Health as HealthFrame, KeepAlive, PeerGone,
+    PeerPresent, Pong, WatchConns, recv_packet_header,
 };
 use towline_wire::{NodePublic, Time};
 
@@ -22,7 +22,7 @@ const FIGHTING: &str =
     "another connection uses the same node key: packets go to whichever spoke last";
 
 /// The part of a packet frame that is not cut.
-const PACKET_HEADER_BYTES: usize = 37;
+const PACKET_HEADER_BYTES: usize = HEADER_LEN + KEY_LEN;
 
 /// A frame that is due, found but not yet written.
 enum Next {

@@ -89,6 +89,8 @@ pub struct Shard {
     effects: VecDeque<Effect>,
 
     queues: Queues,
+    /// Bytes of frames that were begun and not finished, of all connections.
+    unfinished_bytes: usize,
     notes: Notes,
     heard: Heard,
     restarting: Restarting,
@@ -127,6 +129,7 @@ impl Shard {
             writable: VecDeque::with_capacity(1 << 10),
             effects: VecDeque::with_capacity(1 << 8),
             queues: Queues::new(config.pool_bytes, bounds),
+            unfinished_bytes: 0,
             notes: Notes::new(SHARD_NOTICES_MAX as u32),
             heard: Heard::new(config.heard_max),
             restarting: Restarting {
@@ -289,6 +292,10 @@ impl Shard {
     /// When `handle_timeout` is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
+        // `settle` may have left something to be done.
+        if !self.effects.is_empty() {
+            return Some(Time::ZERO);
+        }
         match (self.deadlines.next(), self.outbox.retry_at()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

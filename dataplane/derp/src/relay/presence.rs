@@ -121,8 +121,8 @@ impl Changes {
     fn watch(&mut self, audience: Audience, credit: u32) -> bool {
         let (first, since) = (self.first, self.counter);
         if let Some(subscriber) = self.find(audience) {
+            // `since` stays: it was told of arrivals since then, and is to be told of their departures.
             subscriber.next = first;
-            subscriber.since = since;
             subscriber.credit += credit;
             return true;
         }

@@ -189,10 +189,10 @@ stats! {
     heard_full,
     /// Notices lost because a connection or another shard did not take them.
     notices_lost,
-    /// Packets in queues, since the start: with `queued_ms` their average time in the queue.
+    /// Packets in queues, since the start: with `queued_ns` their average time in the queue.
     dequeued,
-    /// Milliseconds that these packets spent in queues, together.
-    queued_ms,
+    /// Nanoseconds that these packets spent in queues, together.
+    queued_ns,
     /// Gauge: bytes of packets in queues, as they are charged.
     queued_bytes,
 }

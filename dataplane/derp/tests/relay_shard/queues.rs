@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use towline_derp::relay::{CloseReason, DropReason, PacketKind};
+use towline_wire::frame::SendPacket;
 use towline_wire::limits::QUEUE_DATA_BYTES_MAX;
 
 use crate::clients::{disco_packet, everywhere};
@@ -282,4 +283,48 @@ fn a_connection_whose_cut_packet_has_no_storage_ends() {
     }
     assert_eq!(net.end_of(sender), None);
     assert_eq!(net.shard_of(0, &key(1)).usage().pool_bytes_free, 8 << 10);
+    let cut = net
+        .stats(0)
+        .dropped(DropReason::WriteError, PacketKind::Other);
+    assert_eq!(cut.packets, 1);
+}
+
+/// A frame that is begun and never finished keeps storage: neither one client nor many may so take what others need.
+#[test]
+fn frames_that_are_never_finished_leave_storage_to_others_and_end_their_connection() {
+    let spec = RelaySpec {
+        configure: |config| config.pool_bytes = 1 << 20,
+        ..RelaySpec::default()
+    };
+    let mut net = Net::new(1, &[spec]);
+    let [reader, sender] = [1, 2].map(|n| net.client(n));
+    let idlers: Vec<_> = (10..60).map(|n| net.client(n)).collect();
+    let mut cut = Vec::new();
+    SendPacket {
+        dst: key(1),
+        packet: &[3; 60_000],
+    }
+    .write(&mut cut);
+    cut.truncate(50_000);
+    for idler in &idlers {
+        net.write(*idler, &cut);
+    }
+    net.run();
+    assert!(net.shard_of(0, &key(1)).usage().pool_bytes_free >= 512 << 10);
+    // A reader that only stumbles still gets what waits for it.
+    net.set_room(reader, Some(0));
+    for n in 0..20 {
+        net.send(sender, &key(1), &[n; 1400]);
+    }
+    net.run();
+    net.set_room(reader, None);
+    net.run();
+    assert_eq!(net.take_packets(reader).len(), 20);
+
+    net.pass(Duration::from_secs(66));
+    let closed = Some(crate::net::End::Closed(CloseReason::FrameUnfinished));
+    let ended = idlers.iter().filter(|idler| net.end_of(**idler) == closed);
+    assert_eq!(ended.count(), 10, "those that held storage");
+    assert_eq!(net.end_of(sender), None);
+    assert_eq!(net.shard_of(0, &key(1)).usage().pool_bytes_free, 1 << 20);
 }

@@ -192,3 +192,18 @@ fn a_mesh_peer_may_close_a_key() {
         assert_eq!(net.take(m), [Frame::Gone(key(1))]);
     });
 }
+
+/// Asking again must not make a watcher miss a departure of whom it was told before.
+#[test]
+fn a_departure_beside_a_second_question_is_told() {
+    everywhere(|net| {
+        let client = net.client(1);
+        let first = watcher(net, 10);
+        net.take(first);
+        net.leave(client);
+        net.frame(first, FrameType::WatchConns, &[]);
+        net.run();
+        let told = net.take(first);
+        assert!(told.contains(&Frame::Gone(key(1))), "{told:?}");
+    });
+}

@@ -295,7 +295,7 @@ impl Fields<'_> {
     }
 }
 
-const CLOSE_REASONS: [CloseReason; 7] = [
+const CLOSE_REASONS: [CloseReason; 8] = [
     CloseReason::Kicked,
     CloseReason::ClosedByMesh,
     CloseReason::TooManyDuplicates,
@@ -303,6 +303,7 @@ const CLOSE_REASONS: [CloseReason; 7] = [
     CloseReason::MeshBacklog,
     CloseReason::UplinkSilent,
     CloseReason::OutOfStorage,
+    CloseReason::FrameUnfinished,
 ];
 
 fn close_reason_code(reason: CloseReason) -> u8 {

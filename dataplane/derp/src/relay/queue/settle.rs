@@ -66,6 +66,7 @@ impl Queues {
             return Ok(());
         }
         if is_current {
+            self.count_drop(out, index, DropReason::WriteError, stats);
             self.packets[index].place = Place::Dropped;
             return Err(Cut);
         }

@@ -1,6 +1,8 @@
 //! Whose packet is written next.
 
-use towline_wire::limits::{QUEUE_DISCO_RUN_BYTES, QUEUE_TURN_BYTES};
+use towline_wire::frame::HEADER_LEN;
+use towline_wire::key::KEY_LEN;
+use towline_wire::limits::{QUEUE_DISCO_RUN_BYTES, QUEUE_PACKETS_SHORT, QUEUE_TURN_BYTES};
 use towline_wire::{NodePublic, Time};
 
 use super::{Outgoing, Packet, Place, Queues};
@@ -8,11 +10,7 @@ use crate::relay::slab::NONE;
 use crate::relay::stats::{PacketKind, Stats};
 
 /// A frame header and a key are paid for too, or small packets would be cheap.
-const OVERHEAD_BYTES: u32 = 37;
-
-/// A queue of so few packets is short however long they are: derper holds as many without a thought, and senders of large
-/// packets, such as a prober of bandwidth, keep nearly that many under way.
-const PACKETS_SHORT: u32 = 32;
+const OVERHEAD_BYTES: u32 = (HEADER_LEN + KEY_LEN) as u32;
 
 impl Queues {
     /// Chooses the packet to be written next and its sender. It is the current packet until
@@ -44,7 +42,7 @@ impl Queues {
             out.current = index;
             out.written = 0;
             stats.dequeued += 1;
-            stats.queued_ms += (now - packet.queued_at).as_millis() as u64;
+            stats.queued_ns += (now - packet.queued_at).as_nanos() as u64;
             return Some((*packet, src));
         }
     }
@@ -86,7 +84,10 @@ impl Queues {
             }
             let flow = &mut self.flows[index];
             let packet = &self.packets[flow.head];
-            let short = self.bounds.bytes_aged.max(PACKETS_SHORT * packet.charge());
+            let short = self
+                .bounds
+                .bytes_aged
+                .max(QUEUE_PACKETS_SHORT * packet.charge());
             if out.classes[kind as usize].bytes > short
                 && (now - packet.queued_at).as_nanos() as u64 > self.bounds.age_max_ns
             {
