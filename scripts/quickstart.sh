@@ -31,7 +31,7 @@ target/release/towline relay \
     --certmode self-signed --hostname "$address" --certdir "$state" --key-file "$state/relay.key" \
     --admin-socket "$state/relay.sock" --drain-time 1s &
 relay=$!
-trap 'kill -TERM "$relay" 2>/dev/null || true' INT TERM
+trap 'kill -TERM "$relay" 2>/dev/null || true' EXIT HUP INT TERM
 
 # The relay tells the pin of its certificate once it serves.
 pin=
@@ -42,7 +42,7 @@ for _ in {1..100}; do
     [[ -z $pin ]] || break
     sleep 0.1
 done
-[[ -n $pin ]] || warn "the relay runs but does not tell its certificate"
+[[ -n $pin ]] || die "the relay runs but does not tell its certificate"
 
 cat <<MAP
 

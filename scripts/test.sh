@@ -6,7 +6,7 @@
 #   scripts/test.sh --list        the stages and what they do
 #
 # A stage that fails does not keep the later ones from running; the last lines name each that failed.
-# Nothing is skipped: what cannot run here (no Go, no root, a peer that does not build) fails and says why.
+# Nothing that is in the sources is skipped: what cannot run here (no Go, no root, a peer that does not build) fails and says why.
 set -euo pipefail
 script_name="test"
 # shellcheck source=scripts/lib.sh

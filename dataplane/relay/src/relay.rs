@@ -95,6 +95,8 @@ impl Observed {
 pub(crate) struct Relay {
     config: ArcSwap<RelayConfig>,
     pub(crate) server_public: NodePublic,
+    /// Of the start: only a restart changes it.
+    hostname: String,
     pub(crate) shards: Arc<Shards>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) listeners: Vec<ListenerStatus>,
@@ -122,6 +124,7 @@ pub(crate) struct Parts {
 impl Relay {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            hostname: parts.config.tls.hostname.clone(),
             config: ArcSwap::from_pointee(parts.config),
             server_public: parts.server_public,
             shards: Arc::clone(&parts.context.shards),
@@ -274,7 +277,7 @@ impl AdminHandler for Relay {
             process_id: std::process::id(),
             uptime_ms: self.observed.started.elapsed().as_millis() as u64,
             server_key: self.server_public,
-            hostname: self.config.load().tls.hostname.clone(),
+            hostname: self.hostname.clone(),
             draining: self.drain.borrow().is_some(),
             driver: driver_status(&self.shards),
             admission: admission_status(&self.context.admission),

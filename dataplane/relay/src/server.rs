@@ -16,7 +16,7 @@ use towline_derp::handshake::server;
 use towline_derp::http::HomePage as DerpHomePage;
 use towline_io::socket::{ListenOptions, listen};
 use towline_tls::{ServerConfig, ServerOptions};
-use towline_wire::{MeshKey, NodePrivate, NodePublic};
+use towline_wire::{MeshKey, NodePrivate};
 use tracing::{error, info, warn};
 
 use crate::admin;
@@ -106,7 +106,13 @@ fn start(config: RelayConfig) -> anyhow::Result<Arc<Relay>> {
     } else {
         None
     };
-    let shards = Arc::new(start_shards(&config, server_public, descriptors)?);
+    let connections_max = connections_max(&config, descriptors);
+    let shards = Arc::new(Shards::start(&ShardsOptions {
+        config: &config,
+        server_key: server_public,
+        connections_max,
+        rate_limit: rate_limit(&config),
+    })?);
     let (listeners, listening) = open_listeners(&config)?;
     let counters = Arc::new(Counters::default());
     let stun_counters = Arc::new(stun::StunCounters::default());
@@ -140,6 +146,7 @@ fn start(config: RelayConfig) -> anyhow::Result<Arc<Relay>> {
         shards: Arc::clone(&shards),
         tcp: config.tcp.clone(),
         proxy_protocol_from: config.listen.proxy_protocol_from.clone(),
+        client_places: Arc::new(Semaphore::new(connections_max as usize)),
         places,
         accept_limit: AcceptLimit::new(config.limits.accept_per_second, config.limits.accept_burst),
         stopping,
@@ -209,23 +216,12 @@ pub(crate) fn rate_limit(config: &RelayConfig) -> Option<RateLimit> {
     })
 }
 
-fn start_shards(
-    config: &RelayConfig,
-    server_key: NodePublic,
-    descriptors: u64,
-) -> anyhow::Result<Shards> {
+/// How many clients the relay takes at once.
+fn connections_max(config: &RelayConfig, descriptors: u64) -> u32 {
     let by_descriptors =
         u32::try_from(descriptors - DESCRIPTORS_RESERVED.min(descriptors / 4)).unwrap_or(u32::MAX);
-    Shards::start(&ShardsOptions {
-        config,
-        server_key,
-        connections_max: config
-            .limits
-            .connections_max
-            .unwrap_or(by_descriptors)
-            .clamp(1, CONNECTIONS_MAX),
-        rate_limit: rate_limit(config),
-    })
+    let wanted = config.limits.connections_max.unwrap_or(by_descriptors);
+    wanted.clamp(1, CONNECTIONS_MAX)
 }
 
 fn server_tls(config: &RelayConfig, certificates: &Certificates) -> anyhow::Result<ServerConfig> {

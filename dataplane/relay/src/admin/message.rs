@@ -213,7 +213,7 @@ pub struct ConnectionCounts {
     pub half_open: u64,
     /// Accepted since start.
     pub accepted_total: u64,
-    /// Turned away since start (accept rate, admission, bounds).
+    /// Closed by the accept limit since start.
     pub rejected_total: u64,
 }
 

@@ -43,13 +43,14 @@ pub(super) struct Question {
     pub(super) source: IpAddr,
 }
 
+/// Names as Go writes them, or with a small first letter, which Go would take too.
 #[derive(Deserialize)]
 struct Body {
-    #[serde(rename = "Allow", default)]
+    #[serde(rename = "Allow", alias = "allow", default)]
     allow: bool,
-    #[serde(rename = "BytesPerSecond", default)]
+    #[serde(rename = "BytesPerSecond", alias = "bytesPerSecond", default)]
     bytes_per_second: u64,
-    #[serde(rename = "BurstBytes", default)]
+    #[serde(rename = "BurstBytes", alias = "burstBytes", default)]
     burst_bytes: u64,
 }
 

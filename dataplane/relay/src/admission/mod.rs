@@ -65,21 +65,16 @@ impl Admission {
         if request.mesh {
             return Verdict::Allow { limits: None };
         }
-        let verdict = self.judge(now, request).await;
+        let mut rules = self.rules.load_full();
+        let mut verdict = judge(&rules, now, request).await;
+        // Other rules may have come while the controller was asked; a verdict by the old ones is worth nothing.
+        while !Arc::ptr_eq(&rules, &self.rules.load()) {
+            rules = self.rules.load_full();
+            verdict = judge(&rules, now, request).await;
+        }
         self.counters
             .count_verdict(matches!(verdict, Verdict::Allow { .. }));
         verdict
-    }
-
-    async fn judge(&self, now: Time, request: &AdmitRequest) -> Verdict {
-        let in_file = |file: &AllowFile| file.allows(&request.key);
-        let rules = self.rules.load_full();
-        match (&rules.file, &rules.callback) {
-            (None, None) => Verdict::Allow { limits: None },
-            (Some(file), _) if in_file(file) => Verdict::Allow { limits: None },
-            (_, Some(callback)) => callback.decide(now, request).await,
-            (Some(_), None) => Verdict::Deny(DenyReason::NotAllowed),
-        }
     }
 
     /// Whether the file of allowed keys has changed since it was read.
@@ -149,6 +144,16 @@ impl Admission {
     /// Whether the controller answered the last question.
     pub(crate) fn controller_reachable(&self) -> Option<bool> {
         self.rules.load().callback.as_ref()?.is_reachable()
+    }
+}
+
+async fn judge(rules: &Rules, now: Time, request: &AdmitRequest) -> Verdict {
+    let in_file = |file: &AllowFile| file.allows(&request.key);
+    match (&rules.file, &rules.callback) {
+        (None, None) => Verdict::Allow { limits: None },
+        (Some(file), _) if in_file(file) => Verdict::Allow { limits: None },
+        (_, Some(callback)) => callback.decide(now, request).await,
+        (Some(_), None) => Verdict::Deny(DenyReason::NotAllowed),
     }
 }
 

@@ -51,7 +51,11 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
+            // A value that is no text is kept, marked: a setting must fail, not be as if it were not there.
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
         });
         Self::new(variables, effective_user() == Some(0))
     }

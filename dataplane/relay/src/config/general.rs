@@ -52,14 +52,17 @@ pub(super) const SETTINGS: &[Setting] = &[
             "JSON file with the server's private key, made with mode 0600 when it is missing [default as root: /var/lib/derper/derper.key]"
         )
     },
-    setting!(
-        General,
-        "derp",
-        "derp",
-        "BOOL",
-        derp,
-        "Serve DERP; false keeps only the other pages of a server that is being retired"
-    ),
+    Setting {
+        reloads: true,
+        ..setting!(
+            General,
+            "derp",
+            "derp",
+            "BOOL",
+            derp,
+            "Serve DERP; false keeps only the other pages of a server that is being retired"
+        )
+    },
 ];
 
 pub(super) const OPERATION: &[Setting] = &[

@@ -124,7 +124,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.half_open_max",
         "COUNT",
         limits.half_open_max,
-        "Connections in their handshake at once; more are closed"
+        "Connections in their handshake at once; more wait in the listen queue"
     ),
     setting!(
         Limits,
@@ -167,14 +167,17 @@ pub(super) const SETTINGS: &[Setting] = &[
             "Burst of each client, in bytes; never less than one whole packet"
         )
     },
-    setting!(
-        Limits,
-        "announce-limits",
-        "limits.announce",
-        "BOOL",
-        limits.announce,
-        "Tell clients their limit. Go clients then drop what is over it instead of waiting"
-    ),
+    Setting {
+        reloads: true,
+        ..setting!(
+            Limits,
+            "announce-limits",
+            "limits.announce",
+            "BOOL",
+            limits.announce,
+            "Tell clients their limit. Go clients then drop what is over it instead of waiting"
+        )
+    },
     setting!(
         Limits,
         "queue-bytes-max",

@@ -224,6 +224,12 @@ impl Rules<'_> {
                 }
             }
         }
+        if self.config.limits.half_open_max == 0 {
+            self.problem(
+                "half-open-max",
+                "with 0 nobody could connect; give at least 1",
+            );
+        }
         self.config.limits.client_rate.raise_burst();
     }
 

@@ -124,14 +124,17 @@ impl Field for IpAddr {
 }
 
 pub(super) const SETTINGS: &[Setting] = &[
-    setting!(
-        Pages,
-        "home",
-        "http.home",
-        "PAGE",
-        http.home,
-        "What / shows: nothing given, a short page; blank, an empty one; a URL, a redirect to it"
-    ),
+    Setting {
+        reloads: true,
+        ..setting!(
+            Pages,
+            "home",
+            "http.home",
+            "PAGE",
+            http.home,
+            "What / shows: nothing given, a short page; blank, an empty one; a URL, a redirect to it"
+        )
+    },
     setting!(
         Pages,
         "bootstrap-dns-names",

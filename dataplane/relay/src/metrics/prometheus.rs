@@ -265,7 +265,7 @@ fn packets(page: &mut Page, total: &Stats) {
         clippy::cast_precision_loss,
         reason = "a metric, exact for 285,000 years"
     )]
-    let queued_seconds = total.queued_ms as f64 / 1000.0;
+    let queued_seconds = total.queued_ns as f64 / 1e9;
     page.counter(
         "towline_relay_queue_time_seconds_total",
         "Time that these packets spent in queues, together.",

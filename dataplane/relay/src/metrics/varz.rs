@@ -167,7 +167,9 @@ fn packets(page: &mut Page, total: &Stats) {
     page.gauge(
         "derp_average_queue_duration_ms",
         "Mean time of a packet in its queue since the start",
-        total.queued_ms.checked_div(total.dequeued).unwrap_or(0),
+        (total.queued_ns / 1_000_000)
+            .checked_div(total.dequeued)
+            .unwrap_or(0),
     );
     page.family(
         "derp_tcp_rtt",

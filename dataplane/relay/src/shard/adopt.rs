@@ -30,11 +30,12 @@ impl Thread {
             }
             Role::Uplink { .. } => false,
         };
-        let (id, is_mesh, closed) = match role {
+        let (id, is_mesh, client_place, closed) = match role {
             Role::Client {
                 client,
                 server_info_frame,
-                place: _place,
+                half_open_place: _half_open,
+                client_place,
             } => {
                 let is_mesh = client.mesh;
                 let id = self.core.handle_connected(
@@ -43,11 +44,12 @@ impl Thread {
                     server_info_frame,
                     &mut self.outboxes,
                 );
-                (id, is_mesh, None)
+                (id, is_mesh, Some(client_place), None)
             }
             Role::Uplink { uplink, closed } => (
                 self.core.handle_uplink(self.now, uplink),
                 true,
+                None,
                 Some(closed),
             ),
         };
@@ -85,6 +87,7 @@ impl Thread {
             is_listed_as_stalled: false,
             _active_tls: active_tls,
             stalled_since: None,
+            _client_place: client_place,
             closed,
         });
         self.ready.push(id);

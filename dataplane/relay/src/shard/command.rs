@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use towline_derp::connected::{Connected, RateLimit};
 use towline_derp::relay::{ClientRow, Stats, UplinkId};
 use towline_derp::websocket::Codec;
@@ -38,7 +38,9 @@ pub(crate) enum Role {
         client: Connected,
         server_info_frame: Vec<u8>,
         /// Its place among the half-open connections, given up on arrival.
-        place: Option<tokio::sync::OwnedSemaphorePermit>,
+        half_open_place: OwnedSemaphorePermit,
+        /// Its place among the clients, given up at its end.
+        client_place: OwnedSemaphorePermit,
     },
     /// A relay that we dialled. `closed` is dropped when the connection is.
     Uplink {

@@ -1,5 +1,6 @@
 //! One connection of a shard, on the side of its socket.
 
+use tokio::sync::OwnedSemaphorePermit;
 use towline_derp::relay::ConnId;
 use towline_io::SocketId;
 use towline_wire::Time;
@@ -29,6 +30,8 @@ pub(super) struct Conn {
     pub(super) is_listed_as_stalled: bool,
     /// Counts it among the open TLS connections while it lives.
     pub(super) _active_tls: Option<ActiveTls>,
+    /// Its place among the clients of the relay.
+    pub(super) _client_place: Option<OwnedSemaphorePermit>,
     /// Told to whoever dialled an uplink, by being dropped.
     pub(super) closed: Option<tokio::sync::oneshot::Sender<()>>,
 }

@@ -8,7 +8,7 @@ use towline_derp::connected::RateLimit;
 use towline_derp::relay::{Shard, ShardConfig, ShardId, UplinkId};
 use towline_io::{Driver, DriverConfig, DriverError, DriverKind, Features, Waker};
 use towline_wire::NodePublic;
-use towline_wire::limits::MESH_WRITE_TIMEOUT;
+use towline_wire::limits::{MESH_WRITE_TIMEOUT, UPLINKS_MAX};
 use tracing::{error, warn};
 
 use super::command::{Command, ShardHandle};
@@ -70,7 +70,8 @@ impl Shards {
                 shard: ShardId(index as u16),
                 kind,
                 features: options.config.io.features,
-                sockets_max: options.connections_max,
+                // Keys may all hash to one shard; the relay's own bound is kept by the handshake stage.
+                sockets_max: options.connections_max + UPLINKS_MAX as u32,
                 rings,
                 rules: SocketRules {
                     write_timeout: Some(options.config.tcp.write_timeout)

@@ -180,13 +180,13 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
     let mut stopping = context.stopping.clone();
     let mut complained: Option<Instant> = None;
     loop {
-        // A place first: without one, connections wait in the listen queue.
-        let Ok(place) = Arc::clone(&context.places).acquire_owned().await else {
-            return;
-        };
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        // Without a place this one waits here, and those behind it in the listen queue.
+        let Ok(place) = Arc::clone(&context.places).acquire_owned().await else {
+            return;
         };
         let prepared = accepted.and_then(|(stream, peer)| {
             let stream = stream.into_std()?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use towline_derp::handshake::HandshakeError;
-use towline_derp::handshake::server::{ConnInfo, OpeningKind, Ready, ServerHandshake, Stage, Step};
+use towline_derp::handshake::server::{
+    ConnInfo, DenyReason, OpeningKind, Ready, ServerHandshake, Stage, Step, Verdict,
+};
 use towline_derp::http::{PageRequest, Response};
 use towline_wire::limits::{
     ADMISSION_TIMEOUT, DERP_HANDSHAKE_TIMEOUT, HTTP_TIMEOUT, TLS_HANDSHAKE_TIMEOUT,
@@ -138,7 +140,11 @@ async fn upgrade<S: Stream>(
             Step::Page(request) => machine.handle_page(page(context, request, peer).await),
             Step::Admit(request) => {
                 let now = towline_wire::Time(towline_io::host::now_ns());
-                machine.handle_verdict(context.admission.decide(now, &request).await)
+                let verdict = match context.client_places.available_permits() {
+                    0 => Verdict::Deny(DenyReason::Full),
+                    _ => context.admission.decide(now, &request).await,
+                };
+                machine.handle_verdict(verdict)
             }
             Step::Ready(ready) => return Ok(Some(ready)),
             Step::CloseAfterOutput => return Ok(None),
@@ -182,6 +188,11 @@ fn adopt<S: Stream>(
     accepted: Accepted,
     active_tls: Option<ActiveTls>,
 ) {
+    // Another may have taken the last place since the verdict.
+    let Ok(client_place) = Arc::clone(&context.client_places).try_acquire_owned() else {
+        context.counters.count_handshake_failure("denied_full");
+        return;
+    };
     let Some(socket) = accepted.socket.keep() else {
         return;
     };
@@ -197,7 +208,8 @@ fn adopt<S: Stream>(
         role: Role::Client {
             client: ready.client,
             server_info_frame: ready.server_info_frame,
-            place: Some(accepted.place),
+            half_open_place: accepted.place,
+            client_place,
         },
     })));
 }

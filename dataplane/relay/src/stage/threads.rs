@@ -30,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) shards: Arc<Shards>,
     pub(crate) tcp: TcpConfig,
     pub(crate) proxy_protocol_from: Vec<IpPrefix>,
+    /// Places of clients, in all shards together.
+    pub(crate) client_places: Arc<Semaphore>,
     /// Places of half-open connections.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) accept_limit: AcceptLimit,
