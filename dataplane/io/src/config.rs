@@ -51,7 +51,7 @@ pub struct DriverConfig {
     pub recv_burst: u32,
 }
 
-/// The most that one turn receives of a socket that is measured: one packet of the largest size, about.
+/// The most that one receive of a measured socket brings: one packet of the largest size, about.
 pub const MEASURED_BYTES: u32 = 64 << 10;
 
 impl Default for DriverConfig {

@@ -104,7 +104,15 @@ impl Driver {
     /// # Errors
     /// `QuotaExceeded` at `sockets_max`, or what the kernel says; the socket is closed then.
     pub fn add(&mut self, socket: OwnedFd, token: u64) -> io::Result<SocketId> {
-        each!(&mut self.inner, driver => driver.add(socket, token))
+        each!(&mut self.inner, driver => driver.add(socket, token, false))
+    }
+
+    /// [`add`](Self::add) of a socket that is [measured](Self::measure_recv) from its first byte on.
+    ///
+    /// # Errors
+    /// As for `add`.
+    pub fn add_measured(&mut self, socket: OwnedFd, token: u64) -> io::Result<SocketId> {
+        each!(&mut self.inner, driver => driver.add(socket, token, true))
     }
 
     /// Stops receiving. Bytes that were received already may still come, and so may an end that was
@@ -113,8 +121,9 @@ impl Driver {
         each!(&mut self.inner, driver => driver.pause_recv(id));
     }
 
-    /// From now on receives little at a time: at most [`MEASURED_BYTES`](crate::MEASURED_BYTES) of this socket in a turn, so that a
-    /// pause takes effect before much more has come. For sockets whose owner keeps a rate; it costs them throughput.
+    /// From now on receives little at a time: at most [`MEASURED_BYTES`](crate::MEASURED_BYTES) of this socket in one receive, and
+    /// hardly ever two in a turn, so that a pause takes effect before much more has come. A receive that is armed already may
+    /// still bring more. For sockets whose owner keeps a rate; it costs them throughput.
     pub fn measure_recv(&mut self, id: SocketId) {
         each!(&mut self.inner, driver => driver.measure_recv(id));
     }

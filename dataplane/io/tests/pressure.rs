@@ -324,8 +324,6 @@ fn held_buffers_keep_their_bytes(way: support::Way) {
 fn little_more_comes_of_a_measured_socket_that_is_paused(way: support::Way) {
     let mut driver = way.open(DriverConfig::default());
     let (ours, mut peer) = pair();
-    let id = driver.add(ours, 1).unwrap();
-    driver.measure_recv(id);
     let total = 8 << 20;
     let writer = std::thread::spawn(move || {
         let mut bytes = vec![0; total];
@@ -333,6 +331,9 @@ fn little_more_comes_of_a_measured_socket_that_is_paused(way: support::Way) {
         peer.write_all(&bytes).unwrap();
         peer
     });
+    // The peer has its bytes in the socket before the first receive is armed.
+    std::thread::sleep(Duration::from_millis(100));
+    let id = driver.add_measured(ours, 1).unwrap();
     let mut heard = 0;
     let mut pauses = 0;
     let mut out = Vec::new();

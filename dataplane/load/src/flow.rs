@@ -97,19 +97,23 @@ impl Flow {
 
     /// How many packets may go now, at most one batch; a batch is not begun before it is whole.
     pub(crate) fn ready(&mut self, now_ns: u64) -> u64 {
-        let under_way = self.under_way();
         if self.stopped && !matches!(self.pace, Pace::Echo(_)) {
             return 0;
         }
         match &mut self.pace {
             Pace::Loop { in_flight } => {
-                if under_way == *in_flight && now_ns > self.progress_ns + STALL_NS {
+                let batch = self.batch.min(*in_flight);
+                let under_way = self.next - self.expected.max(self.floor);
+                if *in_flight - under_way.min(*in_flight) >= batch {
+                    return batch;
+                }
+                // Nothing has come for long: what is under way is lost, however little it is.
+                if now_ns > self.progress_ns + STALL_NS {
                     self.floor = self.next;
                     self.progress_ns = now_ns;
+                    return batch;
                 }
-                let batch = self.batch.min(*in_flight);
-                let free = *in_flight - (self.next - self.expected.max(self.floor)).min(*in_flight);
-                if free >= batch { batch } else { 0 }
+                0
             }
             Pace::Clock {
                 interval_ns,
@@ -247,6 +251,16 @@ mod tests {
         assert_eq!(send_all(&mut flow, STALL_NS + 2), 4);
         flow.arrived(7, STALL_NS + 3);
         assert_eq!(flow.under_way(), 0);
+    }
+
+    #[test]
+    fn a_loop_whose_tail_was_lost_goes_on_though_a_batch_does_not_fit() {
+        let mut flow = flow(Pace::Loop { in_flight: 24 });
+        flow.batch = 8;
+        assert_eq!(send_all(&mut flow, 1), 24);
+        flow.arrived(3, 2);
+        assert_eq!(flow.ready(2 + STALL_NS), 0);
+        assert_eq!(send_all(&mut flow, 3 + STALL_NS), 24);
     }
 
     #[test]

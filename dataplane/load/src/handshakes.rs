@@ -83,18 +83,20 @@ pub(crate) fn run(
             (Some(before), Some(after), Some(memory_before), Some(memory)) => {
                 let cpu = after.since(&before);
                 Some(RelayFigures {
-                    handshakes_per_cpu_s: Some(ready as f64 / cpu.as_secs_f64()),
+                    handshakes_per_cpu_s: (!cpu.is_zero())
+                        .then(|| ready as f64 / cpu.as_secs_f64()),
                     ..RelayFigures::new(cpu, elapsed, memory_before, memory, at_once)
                 })
             }
             _ => None,
         };
         let cpu_s = Duration::from_nanos(own_after - own_before).as_secs_f64();
-        // Many threads share what processors there are.
+        // Threads share what processors there are; fewer threads than that cannot use them all.
         let processors = host::cpus_allowed().map_or(1, |cpus| cpus.len().max(1));
+        let usable = processors.min(at_once as usize).max(1);
         let generator = Generator {
             cpu_s,
-            busiest_share: cpu_s / elapsed.as_secs_f64() / processors as f64,
+            busiest_share: cpu_s / elapsed.as_secs_f64() / usable as f64,
             threads: at_once as usize,
         };
         Ok(Report {

@@ -100,8 +100,7 @@ impl Link {
         !self.answers.is_empty() || self.transport.has_own_output()
     }
 
-    /// Writes what is no packet into a send buffer; says how many bytes. What does not fit is not
-    /// sent: pongs that nobody misses.
+    /// Writes what is no packet into a send buffer; says how many bytes.
     pub(crate) fn write_answers(&mut self, out: &mut [u8]) -> Result<usize, Broken> {
         let mut wire = self.transport.own_output().map_err(|_| Broken::Tls)?;
         let mut plain = std::mem::take(&mut self.answers);
@@ -152,9 +151,14 @@ impl Link {
     }
 }
 
+/// Bytes of pongs that wait for a full socket; they always fit a send buffer.
+const ANSWERS_BYTES_MAX: usize = 4 << 10;
+
 /// Answers pings; all else that is no packet of ours is passed over.
 fn answer(header: Header, body: &[u8], answers: &mut Vec<u8>) {
-    if header.frame_type() == Some(FrameType::Ping)
+    // A relay that pings faster than it reads needs no more answers.
+    if answers.len() < ANSWERS_BYTES_MAX
+        && header.frame_type() == Some(FrameType::Ping)
         && let Some(data) = body.first_chunk::<8>()
     {
         answers.extend_from_slice(&Header::new(FrameType::Pong, 8).write());

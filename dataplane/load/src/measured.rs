@@ -67,7 +67,8 @@ impl Measured {
 
         let all_packets: u64 = self.tallies().map(|tally| tally.delivered).sum();
         let relay = self.relay.map(|relay| RelayFigures {
-            cpu_us_per_packet: Some(relay.cpu_s * 1e6 / all_packets as f64),
+            cpu_us_per_packet: (relay.cpu_s > 0.0 && all_packets > 0)
+                .then(|| relay.cpu_s * 1e6 / all_packets as f64),
             ..relay
         });
         let busiest = |outcome: &Outcome| outcome.cpu_ns as f64 / outcome.measured_ns.max(1) as f64;

@@ -145,7 +145,8 @@ pub struct RelayFigures {
 pub struct Generator {
     /// Processor time of all its threads, in seconds.
     pub cpu_s: f64,
-    /// Share of the time in which its busiest thread was on a processor.
+    /// Share of the time in which its busiest thread was on a processor; of handshakes, where threads share the processors, the
+    /// share of those that they could use.
     pub busiest_share: f64,
     /// Threads that carried the load.
     pub threads: usize,

@@ -25,6 +25,9 @@ pub(crate) struct CpuSample {
 /// `USER_HZ`, which is 100 on all of Linux's ABIs that we run on.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How far ticks may be off without meaning anything: user and system time, at both ends.
+const TICKS_ERROR: Duration = Duration::from_millis(40);
+
 impl Watch {
     pub(crate) fn cpu(self) -> Result<Option<CpuSample>, LoadError> {
         self.read(|pid| {
@@ -51,15 +54,23 @@ impl CpuSample {
     /// Processor time since an earlier sample. Threads that ended meanwhile took their exact time
     /// with them; then the ticks have to do.
     pub(crate) fn since(&self, earlier: &Self) -> Duration {
+        let by_ticks = TICK * (self.ticks.saturating_sub(earlier.ticks)) as u32;
         let all_live = earlier
             .threads
             .keys()
             .all(|id| self.threads.contains_key(id));
-        if !all_live {
-            return TICK * (self.ticks.saturating_sub(earlier.ticks)) as u32;
+        // Some kernels tell no times of threads.
+        if !all_live || self.threads.is_empty() {
+            return by_ticks;
         }
         let total = |sample: &Self| sample.threads.values().sum::<u64>();
-        Duration::from_nanos(total(self).saturating_sub(total(earlier)))
+        let exact = Duration::from_nanos(total(self).saturating_sub(total(earlier)));
+        // Threads that began and ended in between show in the ticks alone.
+        if by_ticks > exact + TICKS_ERROR {
+            by_ticks
+        } else {
+            exact
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 
 use rustls::{AlertDescription, CertificateError, Error as RustlsError};
 
-/// Why a record was not opened or sealed. All but [`TlsError::Misuse`] end the session: later
-/// calls answer [`TlsError::Ended`].
+/// Why a record was not opened or sealed. All but [`TlsError::Misuse`], [`TlsError::Closed`] and [`TlsError::KeyUsedUp`] end
+/// the session: later calls answer [`TlsError::Ended`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsError {
     /// The peer sent bytes that are no record, or a message that does not parse.

@@ -7,6 +7,6 @@ mod options;
 pub use connect::connect_from;
 pub use listen::{ListenOptions, listen};
 pub use options::{
-    Keepalive, TcpFacts, local_addr, peer_addr, set_keepalive, set_nodelay, set_notsent_lowat,
-    set_recv_buffer, set_send_buffer, set_user_timeout, tcp_facts, unsent_bytes,
+    Keepalive, local_addr, peer_addr, set_keepalive, set_nodelay, set_notsent_lowat,
+    set_user_timeout,
 };

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -63,23 +63,6 @@ pub fn set_keepalive(socket: &impl AsFd, keepalive: Option<Keepalive>) -> io::Re
     socket.set_tcp_keepalive(&params.with_retries(probes))
 }
 
-/// Fixes the send buffer (`SO_SNDBUF`; the kernel doubles the number and no longer adapts it).
-///
-/// # Errors
-/// What the kernel says.
-pub fn set_send_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
-    SockRef::from(socket).set_send_buffer_size(bytes)
-}
-
-/// Fixes the receive buffer (`SO_RCVBUF`; as above). For a listener: of its connections, whose
-/// window is announced before they are accepted.
-///
-/// # Errors
-/// What the kernel says.
-pub fn set_recv_buffer(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
-    SockRef::from(socket).set_recv_buffer_size(bytes)
-}
-
 /// The peer's address. An IPv4 peer of a dual-stack socket is given as IPv4.
 ///
 /// # Errors
@@ -101,65 +84,8 @@ fn as_ip(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
     Ok(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
 }
 
-/// A sample of what TCP knows of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TcpFacts {
-    /// Smoothed round-trip time.
-    pub rtt: Duration,
-    /// Its mean deviation.
-    pub rtt_deviation: Duration,
-    /// Segments sent again since the start.
-    pub retransmits: u32,
-}
-
-/// Reads `TCP_INFO`.
-///
-/// # Errors
-/// What the kernel says; `Unsupported` for a socket that is not TCP.
-pub fn tcp_facts(socket: &impl AsFd) -> io::Result<TcpFacts> {
-    // SAFETY: the struct is plain integers; zero is a value of each.
-    let mut info: libc::tcp_info = unsafe { core::mem::zeroed() };
-    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
-    // SAFETY: `info` is valid for `len` bytes to be written to, and `len` for its own.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            core::ptr::from_mut(&mut info).cast(),
-            &mut len,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(TcpFacts {
-        rtt: Duration::from_micros(info.tcpi_rtt.into()),
-        rtt_deviation: Duration::from_micros(info.tcpi_rttvar.into()),
-        retransmits: info.tcpi_total_retrans,
-    })
-}
-
-/// Bytes that the kernel has taken and not yet sent once (`SIOCOUTQNSD`).
-///
-/// # Errors
-/// What the kernel says.
-pub fn unsent_bytes(socket: &impl AsFd) -> io::Result<u32> {
-    /// From `linux/sockios.h`; the C library has no name for it.
-    const SIOCOUTQNSD: libc::c_ulong = 0x894b;
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: this request writes one int.
-    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), SIOCOUTQNSD as _, &mut bytes) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(bytes.unsigned_abs())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -187,19 +113,7 @@ mod tests {
         )
         .unwrap();
         set_keepalive(&one, None).unwrap();
-        set_send_buffer(&one, 65_536).unwrap();
-        set_recv_buffer(&one, 65_536).unwrap();
         assert_eq!(SockRef::from(&one).tcp_notsent_lowat().unwrap(), 65_536);
         assert_eq!(peer_addr(&one).unwrap(), local_addr(&other).unwrap());
-    }
-
-    #[test]
-    fn a_used_connection_has_a_round_trip_time() {
-        let (mut one, mut other) = pair();
-        one.write_all(b"ping").unwrap();
-        other.read_exact(&mut [0; 4]).unwrap();
-        let facts = tcp_facts(&one).unwrap();
-        assert!(facts.rtt > Duration::ZERO && facts.rtt < Duration::from_secs(1));
-        assert_eq!(unsent_bytes(&one).unwrap(), 0);
     }
 }

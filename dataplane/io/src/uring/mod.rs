@@ -112,9 +112,18 @@ impl Uring {
         (&mut self.recv, &mut self.send)
     }
 
-    pub(crate) fn add(&mut self, socket: OwnedFd, token: u64) -> io::Result<SocketId> {
+    pub(crate) fn add(
+        &mut self,
+        socket: OwnedFd,
+        token: u64,
+        measured: bool,
+    ) -> io::Result<SocketId> {
         set_blocking(&socket)?;
-        let Some(id) = self.sockets.insert(Socket::new(socket, token)) else {
+        let mut socket = Socket::new(socket, token);
+        if measured {
+            socket.flags.insert(MEASURED);
+        }
+        let Some(id) = self.sockets.insert(socket) else {
             return Err(io::ErrorKind::QuotaExceeded.into());
         };
         self.settle(id);

@@ -60,7 +60,11 @@ impl Thread {
                 return;
             }
         };
-        let socket = match self.driver.add(socket, Conn::token(id)) {
+        let added = match is_limited {
+            true => self.driver.add_measured(socket, Conn::token(id)),
+            false => self.driver.add(socket, Conn::token(id)),
+        };
+        let socket = match added {
             Ok(socket) => socket,
             Err(error) => {
                 debug!(shard = self.shard.0, %error, "socket not taken over");
@@ -69,9 +73,6 @@ impl Thread {
                 return;
             }
         };
-        if is_limited {
-            self.driver.measure_recv(socket);
-        }
         let slot = id.slot as usize;
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
