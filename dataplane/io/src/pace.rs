@@ -1,17 +1,26 @@
 //! When a driver lets completions gather: the moderation that network cards do for interrupts.
 //!
-//! Under a middling load each packet would wake the thread on its own, and a wake-up costs several
-//! times what the packet does. So while small turns follow each other quickly, the thread sleeps a
-//! little before it looks: what arrives meanwhile is handled together (a third of the processor
-//! time for a forwarded packet). A packet after a pause is not delayed, and nothing is when turns
-//! are large by themselves, or when waiting brings nothing, as in a game of question and answer.
+//! A wake-up, a receive, an acknowledgement and a send each cost several times what a packet in
+//! them does. So while receives bring little and follow each other quickly, the thread sleeps a
+//! while before it looks: what arrives meanwhile is handled together (a third of the processor time
+//! for a forwarded packet). Bounds keep that from hurting:
+//! - a sleep is in proportion to the work of the turn before, so a lightly loaded thread adds
+//!   microseconds, and no longer than makes receives worth their costs;
+//! - there is none after a pause, none when receives are large by themselves (what an overloaded
+//!   thread sees), none when waiting brings nothing, as in a game of question and answer.
 
 use std::time::Duration;
 
-use crate::host::now_ns;
+use crate::host::{now_ns, thread_cpu_ns};
 
-/// A turn that received this much was worth its costs.
-const TURN_BYTES_ENOUGH: u64 = 8 << 10;
+/// Receives that bring less are worth a sleep ...
+const RECEIVE_BYTES_FEW: u64 = 8 << 10;
+/// ... until they bring this much.
+const RECEIVE_BYTES_ENOUGH: u64 = 16 << 10;
+/// So many times the work of the last turn may be slept through.
+const SLEEP_PER_WORK: u64 = 2;
+/// The shortest sleep that is worth its own costs.
+const SLEEP_NS_MIN: u64 = 10_000;
 /// After so many turns that gathered, one does not, to see what comes without.
 const TURNS_BETWEEN_PROBES: u32 = 32;
 /// So many turns in a row that gathered in vain are followed by a rest.
@@ -20,16 +29,22 @@ const FRUITLESS_MAX: u32 = 4;
 const REST_TURNS: (u32, u32) = (64, 4096);
 
 pub(crate) struct Pace {
-    /// How long completions may gather; zero: never.
-    window: Duration,
-    /// When the last turn began.
-    turn_ns: u64,
-    /// Whether it gathered.
+    /// The longest sleep, in nanoseconds; zero: never.
+    sleep_ns_max: u64,
+    /// The sleep that makes receives worth their costs, as far as is known.
+    sleep_ns: u64,
+    /// When the last wait began, and when it ended.
+    began_ns: u64,
+    woke_ns: u64,
+    /// Processor time of the thread when the last wait began.
+    used_ns: u64,
+    /// Whether the last wait gathered.
     gathered: bool,
     /// Turns that gathered since the last probe.
     streak: u32,
-    /// What a turn receives without gathering, smoothed.
+    /// What a turn and a receive bring without gathering, smoothed.
     usual_bytes: u64,
+    usual_receive_bytes: u64,
     /// Turns in a row that gathered in vain.
     fruitless: u32,
     /// Turns left of a rest, and those of the next one.
@@ -38,47 +53,76 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(window: Duration) -> Self {
+    pub(crate) fn new(longest: Duration) -> Self {
+        let sleep_ns_max = longest.min(Duration::from_secs(1)).as_nanos() as u64;
         Self {
-            window,
-            turn_ns: 0,
+            sleep_ns_max,
+            sleep_ns: sleep_ns_max,
+            began_ns: 0,
+            woke_ns: 0,
+            used_ns: 0,
             gathered: false,
             streak: 0,
-            usual_bytes: TURN_BYTES_ENOUGH,
+            usual_bytes: RECEIVE_BYTES_FEW,
+            usual_receive_bytes: RECEIVE_BYTES_FEW,
             fruitless: 0,
             rest: 0,
             next_rest: REST_TURNS.0,
         }
     }
 
-    /// At the start of a turn with nothing to do yet: how long to gather.
-    pub(crate) fn gather(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        if self.window.is_zero() {
+    /// At the start of every wait: how long to gather, if at all. `idle`: there is nothing to do yet.
+    pub(crate) fn begin(&mut self, idle: bool, timeout: Option<Duration>) -> Option<Duration> {
+        if self.sleep_ns_max == 0 {
             return None;
         }
-        self.gather_at(now_ns(), timeout)
+        self.begin_at(now_ns(), thread_cpu_ns(), idle, timeout)
     }
 
-    fn gather_at(&mut self, now_ns: u64, timeout: Option<Duration>) -> Option<Duration> {
-        let since_ns = now_ns - self.turn_ns;
-        self.turn_ns = now_ns;
-        let window = timeout.map_or(self.window, |timeout| timeout.min(self.window));
-        let quick = u128::from(since_ns) < 2 * self.window.as_nanos();
-        let small = self.usual_bytes < TURN_BYTES_ENOUGH;
+    fn begin_at(
+        &mut self,
+        now_ns: u64,
+        used_ns: u64,
+        idle: bool,
+        timeout: Option<Duration>,
+    ) -> Option<Duration> {
+        let quick = self.woke_ns - self.began_ns < 2 * self.sleep_ns_max;
+        let worked_ns = used_ns - self.used_ns;
+        self.began_ns = now_ns;
+        self.used_ns = used_ns;
+        let sleep = Duration::from_nanos(self.sleep_ns.min(SLEEP_PER_WORK * worked_ns));
+        let sleep = timeout.map_or(sleep, |timeout| timeout.min(sleep));
+        let few = self.usual_receive_bytes < RECEIVE_BYTES_FEW;
         let probe = self.streak == TURNS_BETWEEN_PROBES;
-        self.gathered = quick && small && !probe && self.rest == 0 && !window.is_zero();
+        self.gathered = idle && quick && few && !probe && self.rest == 0 && !sleep.is_zero();
         self.streak = if self.gathered { self.streak + 1 } else { 0 };
         self.rest = self.rest.saturating_sub(1);
-        self.gathered.then_some(window)
+        self.gathered.then_some(sleep)
     }
 
-    /// At the end of a turn: what it received.
-    pub(crate) fn received(&mut self, bytes: u64) {
+    /// At the end of every wait: what it received, in how many receives.
+    pub(crate) fn end(&mut self, bytes: u64, receives: u64) {
+        if self.sleep_ns_max > 0 {
+            self.end_at(now_ns(), bytes, receives);
+        }
+    }
+
+    fn end_at(&mut self, now_ns: u64, bytes: u64, receives: u64) {
+        self.woke_ns = now_ns;
         if !self.gathered {
-            if bytes > 0 {
+            if receives > 0 {
                 self.usual_bytes = (self.usual_bytes * 3 + bytes) / 4;
+                self.usual_receive_bytes = (self.usual_receive_bytes * 3 + bytes / receives) / 4;
             }
-        } else if bytes >= 2 * self.usual_bytes {
+            return;
+        }
+        let step_ns = self.sleep_ns / 8;
+        self.sleep_ns = if bytes >= receives.max(1) * RECEIVE_BYTES_ENOUGH {
+            (self.sleep_ns - step_ns).max(SLEEP_NS_MIN)
+        } else {
+            (self.sleep_ns + step_ns).min(self.sleep_ns_max)
+        };
+        if 2 * bytes >= 3 * self.usual_bytes {
             self.fruitless = 0;
             self.next_rest = REST_TURNS.0;
         } else {
@@ -102,51 +146,107 @@ pub(crate) fn make_timers_precise() {
 mod tests {
     use super::*;
 
-    const WINDOW: Duration = Duration::from_micros(50);
+    const LONGEST: Duration = Duration::from_micros(200);
     const TURNS: u64 = 10_000;
 
-    /// Turns in one rhythm, with what each receives, gathering or not. Gives how many gathered.
-    fn gathered(every_ns: u64, plain_bytes: u64, gathered_bytes: u64) -> u64 {
-        let mut pace = Pace::new(WINDOW);
-        let mut count = 0;
-        for turn in 1..=TURNS {
-            let gathered = pace.gather_at(turn * every_ns, None).is_some();
-            pace.received(if gathered {
-                gathered_bytes
-            } else {
-                plain_bytes
-            });
-            count += u64::from(gathered);
+    /// A thread whose turns all work and wait for the same time.
+    struct Thread {
+        pace: Pace,
+        now_ns: u64,
+        used_ns: u64,
+    }
+
+    impl Thread {
+        fn new() -> Self {
+            Self {
+                pace: Pace::new(LONGEST),
+                now_ns: 1_000_000,
+                used_ns: 0,
+            }
         }
-        count
+
+        /// A turn: how long it slept. `brings`: the bytes and receives with a sleep and without.
+        fn turn(
+            &mut self,
+            (work_ns, wait_ns): (u64, u64),
+            timeout: Option<Duration>,
+            brings: [(u64, u64); 2],
+        ) -> Option<Duration> {
+            self.now_ns += work_ns;
+            self.used_ns += work_ns;
+            let sleep = self.pace.begin_at(self.now_ns, self.used_ns, true, timeout);
+            self.now_ns += wait_ns;
+            let (bytes, receives) = brings[usize::from(sleep.is_none())];
+            self.pace.end_at(self.now_ns, bytes, receives);
+            sleep
+        }
+    }
+
+    /// How many of many equal turns gathered.
+    fn gathered(wait_ns: u64, brings: [(u64, u64); 2]) -> u64 {
+        let mut thread = Thread::new();
+        let sleeps = (0..TURNS).map(|_| thread.turn((20_000, wait_ns), None, brings));
+        sleeps.flatten().count() as u64
     }
 
     #[test]
-    fn quick_small_turns_gather_and_are_probed_now_and_then() {
-        let count = gathered(20_000, 1400, 14_000);
-        assert!((TURNS * 9 / 10..TURNS).contains(&count), "{count}");
+    fn quick_small_receives_gather_and_are_probed_now_and_then() {
+        for without in [(1400, 1), (28_000, 20)] {
+            let count = gathered(20_000, [(280_000, 20), without]);
+            assert!((TURNS * 9 / 10..TURNS).contains(&count), "{count}");
+        }
     }
 
     #[test]
-    fn rare_or_large_turns_do_not() {
-        assert_eq!(gathered(200_000, 1400, 1400), 0);
-        assert_eq!(gathered(20_000, 28_000, 28_000), 0);
+    fn rare_turns_and_large_receives_do_not() {
+        assert_eq!(gathered(500_000, [(1400, 1), (1400, 1)]), 0);
+        assert_eq!(gathered(20_000, [(280_000, 20), (28_000, 2)]), 0);
     }
 
     #[test]
     fn question_and_answer_is_left_alone() {
-        let count = gathered(60_000, 100, 100);
+        let count = gathered(60_000, [(100, 1), (100, 1)]);
         assert!(count < TURNS / 100, "{count}");
     }
 
     #[test]
-    fn a_short_timeout_is_kept() {
-        let mut pace = Pace::new(WINDOW);
-        pace.gather_at(1_000_000, None);
-        pace.received(100);
-        let short = Duration::from_micros(5);
-        assert_eq!(pace.gather_at(1_010_000, Some(short)), Some(short));
-        assert_eq!(pace.gather_at(1_020_000, Some(Duration::ZERO)), None);
-        assert_eq!(pace.gather_at(1_030_000, None), Some(WINDOW));
+    fn a_sleep_is_in_proportion_to_the_work_and_bounded() {
+        let mut thread = Thread::new();
+        let mut after = |work_us: u64, timeout| {
+            thread.turn((work_us * 1000, 0), timeout, [(5600, 1), (100, 1)])
+        };
+        for _ in 0..9 {
+            after(0, None);
+        }
+        let micros = Duration::from_micros;
+        assert_eq!(after(10, None), Some(micros(20)));
+        assert_eq!(after(900, None), Some(LONGEST));
+        assert_eq!(after(900, Some(micros(5))), Some(micros(5)));
+        assert_eq!(after(900, Some(Duration::ZERO)), None);
+    }
+
+    #[test]
+    fn no_longer_than_makes_receives_large() {
+        let mut thread = Thread::new();
+        let mut last = |brings: u64| {
+            let turns = (0..200).map(|_| thread.turn((900_000, 0), None, [(brings, 1), (1400, 1)]));
+            turns.flatten().last().unwrap()
+        };
+        assert!(last(64 << 10) < LONGEST / 4);
+        assert_eq!(last(4 << 10), LONGEST);
+    }
+
+    #[test]
+    fn a_turn_with_work_at_hand_does_not_gather() {
+        let mut pace = Pace::new(LONGEST);
+        let mut count = 0;
+        for turn in 1..100 {
+            let idle = turn % 2 == 0;
+            let sleep = pace.begin_at(turn * 1000, turn * 1000, idle, None);
+            assert!(idle || sleep.is_none());
+            count += u32::from(sleep.is_some());
+            pace.end_at(turn * 1000, 100, 1);
+        }
+        assert!(count > 0);
     }
 }

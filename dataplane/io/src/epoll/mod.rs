@@ -218,12 +218,7 @@ impl Epoll {
         self.turn += 1;
         let starved = self.free.is_empty() && self.filling.is_none();
         let idle = self.readable.is_empty() || starved;
-        let gather = if idle {
-            self.pace.gather(timeout)
-        } else {
-            None
-        };
-        let timeout = match gather {
+        let timeout = match self.pace.begin(idle, timeout) {
             Some(window) if !self.alarm.is_called() => {
                 std::thread::sleep(window);
                 timeout.map(|timeout| timeout - window)
@@ -231,7 +226,7 @@ impl Epoll {
             _ => timeout,
         };
         let before = out.len();
-        let bytes_before = self.stats.received_bytes;
+        let stats_before = self.stats;
         out.append(&mut self.backlog);
         self.report_writable(out);
 
@@ -248,7 +243,10 @@ impl Epoll {
         self.handle_events();
         self.report_writable(out);
         self.receive(out);
-        self.pace.received(self.stats.received_bytes - bytes_before);
+        self.pace.end(
+            self.stats.received_bytes - stats_before.received_bytes,
+            self.stats.received - stats_before.received,
+        );
         Ok(())
     }
 

@@ -226,9 +226,9 @@ impl Uring {
         let idle = self.backlog.is_empty() && self.ring.harvested(0).is_none() && !starving;
         out.append(&mut self.backlog);
 
-        let timeout = if idle { self.gather(timeout)? } else { timeout };
+        let timeout = self.gather(idle, timeout)?;
         let sleep = idle && timeout != Some(Duration::ZERO) && self.alarm.fall_asleep();
-        let before = self.stats.received_bytes;
+        let before = self.stats;
         let entered = if sleep {
             self.ring.enter(1, timeout)
         } else {
@@ -246,13 +246,16 @@ impl Uring {
             self.ring.harvest();
             self.handle_harvested(out);
         }
-        self.pace.received(self.stats.received_bytes - before);
+        self.pace.end(
+            self.stats.received_bytes - before.received_bytes,
+            self.stats.received - before.received,
+        );
         Ok(())
     }
 
     /// Lets completions gather, when that is worth it. Gives the rest of the timeout.
-    fn gather(&mut self, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
-        let Some(window) = self.pace.gather(timeout) else {
+    fn gather(&mut self, idle: bool, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        let Some(window) = self.pace.begin(idle, timeout) else {
             return Ok(timeout);
         };
         if self.alarm.is_called() {
