@@ -3,9 +3,9 @@
 //!
 //! One Diffie-Hellman for a connection serves both directions; it is the costly part of a handshake.
 
-use crypto_box::aead::AeadInPlace;
-use crypto_box::aead::generic_array::GenericArray;
-use crypto_box::{PublicKey, SalsaBox, SecretKey};
+use aws_lc_rs::agreement;
+use crypto_secretbox::aead::generic_array::GenericArray;
+use crypto_secretbox::{AeadInPlace, Kdf, KeyInit, XSalsa20Poly1305};
 use towline_wire::{NodePrivate, NodePublic};
 
 /// Bytes of a nonce. Nonces are random: 24 bytes never repeat by chance.
@@ -18,18 +18,53 @@ pub const TAG_LEN: usize = 16;
 #[error("box does not open with the key that the sender claims")]
 pub struct CannotOpen;
 
-/// What two keys share: opens what the peer sealed, and seals what the peer can open.
-/// Wiped when dropped.
-pub struct SharedBox(SalsaBox);
+/// The private key of one side, ready to agree with others. Wiped when dropped.
+pub struct BoxKey {
+    private: agreement::PrivateKey,
+    public: NodePublic,
+}
 
-impl SharedBox {
-    /// Agrees on the secret.
+impl BoxKey {
+    /// Prepares a key: a multiplication, so once for all connections of a server.
     #[must_use]
-    pub fn new(own: &NodePrivate, peer: &NodePublic) -> Self {
-        let secret = SecretKey::from_bytes(*own.as_bytes());
-        Self(SalsaBox::new(&PublicKey::from_bytes(peer.0), &secret))
+    pub fn new(private: &NodePrivate) -> Self {
+        let private =
+            agreement::PrivateKey::from_private_key(&agreement::X25519, private.as_bytes())
+                .expect("any 32 bytes are an X25519 key");
+        let computed = private
+            .compute_public_key()
+            .expect("every X25519 key has a public half");
+        let mut public = NodePublic([0; 32]);
+        public.0.copy_from_slice(computed.as_ref());
+        Self { private, public }
     }
 
+    /// The public half.
+    #[must_use]
+    pub const fn public(&self) -> NodePublic {
+        self.public
+    }
+
+    /// Agrees on the secret that this key shares with a peer's: the costly part of a handshake.
+    ///
+    /// # Errors
+    /// The peer's key is one of the few with which everybody shares the same secret (RFC 7748
+    /// section 6.1): it proves nothing.
+    pub fn agree(&self, peer: &NodePublic) -> Result<SharedBox, CannotOpen> {
+        let peer = agreement::UnparsedPublicKey::new(&agreement::X25519, &peer.0);
+        agreement::agree(&self.private, peer, CannotOpen, |secret| {
+            let key =
+                XSalsa20Poly1305::kdf(GenericArray::from_slice(secret), &GenericArray::default());
+            Ok(SharedBox(XSalsa20Poly1305::new(&key)))
+        })
+    }
+}
+
+/// What two keys share: opens what the peer sealed, and seals what the peer can open.
+/// Wiped when dropped.
+pub struct SharedBox(XSalsa20Poly1305);
+
+impl SharedBox {
     /// Opens `sealed` (tag, then ciphertext) in place and returns the plaintext.
     ///
     /// # Errors
@@ -67,11 +102,7 @@ impl SharedBox {
 /// The public half of a key.
 #[must_use]
 pub fn public_key(private: &NodePrivate) -> NodePublic {
-    NodePublic(
-        SecretKey::from_bytes(*private.as_bytes())
-            .public_key()
-            .to_bytes(),
-    )
+    BoxKey::new(private).public()
 }
 
 #[cfg(test)]
@@ -82,11 +113,24 @@ mod tests {
         NodePrivate::from_bytes([byte; 32])
     }
 
+    fn share(own: &NodePrivate, peer: &NodePrivate) -> SharedBox {
+        BoxKey::new(own).agree(&public_key(peer)).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_shares_one_secret_with_everybody_proves_nothing() {
+        let mut small_order = NodePublic([0; 32]);
+        for first_byte in [0, 1] {
+            small_order.0[0] = first_byte;
+            assert!(BoxKey::new(&key(1)).agree(&small_order).is_err());
+        }
+    }
+
     #[test]
     fn one_agreement_opens_and_seals_on_both_sides() {
         let (server, client) = (key(1), key(2));
-        let at_server = SharedBox::new(&server, &public_key(&client));
-        let at_client = SharedBox::new(&client, &public_key(&server));
+        let at_server = share(&server, &client);
+        let at_client = share(&client, &server);
         for (from, to) in [(&at_client, &at_server), (&at_server, &at_client)] {
             let mut sealed = from.seal(&[9; NONCE_LEN], b"{\"version\":2}");
             assert_eq!(sealed.len(), TAG_LEN + 13);
@@ -100,10 +144,10 @@ mod tests {
     #[test]
     fn another_key_nonce_or_byte_does_not_open() {
         let (server, client) = (key(1), key(2));
-        let at_server = SharedBox::new(&server, &public_key(&client));
-        let sealed = SharedBox::new(&client, &public_key(&server)).seal(&[9; NONCE_LEN], b"hello");
+        let at_server = share(&server, &client);
+        let sealed = share(&client, &server).seal(&[9; NONCE_LEN], b"hello");
 
-        let stranger = SharedBox::new(&server, &public_key(&key(3)));
+        let stranger = share(&server, &key(3));
         assert_eq!(
             stranger.open(&[9; NONCE_LEN], &mut sealed.clone()),
             Err(CannotOpen)
@@ -150,9 +194,9 @@ mod tests {
         );
 
         assert_eq!(public_key(&bob), bob_public);
-        let at_alice = SharedBox::new(&alice, &bob_public);
+        let at_alice = BoxKey::new(&alice).agree(&bob_public).unwrap();
         assert_eq!(at_alice.seal(&nonce, plaintext), sealed);
-        let at_bob = SharedBox::new(&bob, &public_key(&alice));
+        let at_bob = share(&bob, &alice);
         assert_eq!(at_bob.open(&nonce, &mut sealed).unwrap(), plaintext);
     }
 }

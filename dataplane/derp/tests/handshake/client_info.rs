@@ -6,7 +6,7 @@ use towline_derp::handshake::server::{
     AdmitRequest, Config, DenyReason, ServerHandshake, Step, Verdict,
 };
 use towline_derp::handshake::{HandshakeError, LocalFault, Malformation, Misbehaviour, Refusal};
-use towline_derp::sealed::{SharedBox, public_key};
+use towline_derp::sealed::{BoxKey, public_key};
 use towline_wire::NodePublic;
 use towline_wire::frame::{self, FrameType, Header};
 use towline_wire::info::InfoError;
@@ -26,7 +26,9 @@ fn upgraded(config: Config) -> ServerHandshake {
 
 /// A client info frame around any JSON.
 fn client_info(json: &str) -> Vec<u8> {
-    let shared = SharedBox::new(&client_key(), &public_key(&server_key()));
+    let shared = BoxKey::new(&client_key())
+        .agree(&public_key(&server_key()))
+        .unwrap();
     let nonce = [3; 24];
     let mut bytes = Vec::new();
     frame::ClientInfo {
@@ -64,7 +66,9 @@ fn connected(
 /// The JSON in a server info frame.
 fn opened_server_info(frame: &[u8]) -> String {
     let body = frame::ServerInfo::parse(&frame[frame::HEADER_LEN..]).unwrap();
-    let shared = SharedBox::new(&client_key(), &public_key(&server_key()));
+    let shared = BoxKey::new(&client_key())
+        .agree(&public_key(&server_key()))
+        .unwrap();
     let mut sealed = body.sealed.to_vec();
     String::from_utf8(shared.open(&body.nonce, &mut sealed).unwrap().to_vec()).unwrap()
 }

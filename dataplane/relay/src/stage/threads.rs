@@ -65,7 +65,11 @@ pub(crate) fn spawn(
 }
 
 fn run_uring(context: Arc<Context>, listeners: Vec<Listener>) -> anyhow::Result<()> {
-    let runtime = tokio_uring::Runtime::new(&tokio_uring::builder())
+    // Completions wait for the thread to enter the kernel by itself, instead of interrupting it (Linux 5.19).
+    let mut polite = tokio_uring::uring_builder();
+    polite.setup_coop_taskrun();
+    let runtime = tokio_uring::Runtime::new(tokio_uring::builder().uring_builder(&polite))
+        .or_else(|_| tokio_uring::Runtime::new(&tokio_uring::builder()))
         .context("opening the io_uring of the handshake stage")?;
     runtime.block_on(accept::serve(context, listeners, accept::over_uring));
     Ok(())

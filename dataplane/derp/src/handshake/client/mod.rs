@@ -19,7 +19,7 @@ use towline_wire::limits::{self, HANDSHAKE_WAITING_BYTES_MAX};
 use super::incoming::Incoming;
 use super::{HandshakeError, LocalFault, Malformation, Misbehaviour};
 use crate::http::ResponseHead;
-use crate::sealed::{self, NONCE_LEN, SharedBox};
+use crate::sealed::{BoxKey, NONCE_LEN, SharedBox};
 use crate::websocket::{self, Codec};
 
 pub use options::{Opening, Options};
@@ -103,7 +103,7 @@ impl ClientHandshake {
             state: State::AwaitAnswer(None),
         };
         if let Opening::FastStart(server_key) = handshake.options.opening {
-            let introduced = handshake.introduce(server_key);
+            let introduced = handshake.introduce(server_key)?;
             handshake.state = State::AwaitServerInfo(Introduced {
                 unheard: true,
                 ..introduced
@@ -199,7 +199,7 @@ impl ClientHandshake {
         };
         let frame = frame::ServerKey::parse(&body).map_err(Malformation::Frame)?;
         Ok(Progress::Made(State::AwaitServerInfo(
-            self.introduce(frame.key),
+            self.introduce(frame.key)?,
         )))
     }
 
@@ -262,8 +262,11 @@ impl ClientHandshake {
     }
 
     /// Sends client info to this server.
-    fn introduce(&mut self, server_key: NodePublic) -> Introduced {
-        let shared = SharedBox::new(&self.options.key, &server_key);
+    fn introduce(&mut self, server_key: NodePublic) -> Result<Introduced, HandshakeError> {
+        let key = BoxKey::new(&self.options.key);
+        let shared = key
+            .agree(&server_key)
+            .map_err(|_| Misbehaviour::BoxDoesNotOpen)?;
         let info = ClientInfo {
             mesh_key: self.options.mesh_key.clone(),
             can_ack_pings: self.options.can_ack_pings,
@@ -274,7 +277,7 @@ impl ClientHandshake {
         let sealed = shared.seal(&self.nonce, &info.to_json());
         let mut frame = Vec::new();
         frame::ClientInfo {
-            key: sealed::public_key(&self.options.key),
+            key: key.public(),
             nonce: self.nonce,
             sealed: &sealed,
         }
@@ -285,11 +288,11 @@ impl ClientHandshake {
             header.mask(&mut frame);
         }
         self.output.extend_from_slice(&frame);
-        Introduced {
+        Ok(Introduced {
             server_key,
             shared,
             unheard: false,
-        }
+        })
     }
 }
 

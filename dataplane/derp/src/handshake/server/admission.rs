@@ -59,11 +59,12 @@ impl AwaitClientInfo {
         if key.0 == [0; 32] {
             return Err(Misbehaviour::ZeroKey.into());
         }
-        let shared = SharedBox::new(config.server_key(), &key);
+        let does_not_open = |_| Misbehaviour::BoxDoesNotOpen;
+        let shared = config.box_key().agree(&key).map_err(does_not_open)?;
         let sealed_at = body.len() - sealed_len;
         let json = shared
             .open(&nonce, &mut body[sealed_at..])
-            .map_err(|_| Misbehaviour::BoxDoesNotOpen)?;
+            .map_err(does_not_open)?;
         let info = ClientInfo::parse(json).map_err(Malformation::Info)?;
         // A wrong mesh key makes an ordinary client, as in derper: during a rotation such a relay
         // can still be served as far as any client can.

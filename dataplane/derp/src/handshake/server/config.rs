@@ -4,7 +4,7 @@ use towline_wire::{MeshKey, NodePrivate, NodePublic};
 
 use crate::connected::RateLimit;
 use crate::http::HomePage;
-use crate::sealed;
+use crate::sealed::BoxKey;
 
 /// Configuration of the server's side. Handshakes hold it by `Arc`, so that a new one serves new
 /// connections and disturbs none.
@@ -18,33 +18,30 @@ pub struct Config {
     /// The rate to tell clients that have no limit of their own. With `None` no rate is told to
     /// anyone, which is what derper does: a Go client that knows its rate drops packets above it.
     pub announced_limit: Option<RateLimit>,
-    server_key: NodePrivate,
-    server_public: NodePublic,
+    box_key: BoxKey,
 }
 
 impl Config {
     /// A relay with this key, open to DERP, with neither mesh nor announced limit.
     #[must_use]
     pub fn new(server_key: NodePrivate) -> Self {
-        let server_public = sealed::public_key(&server_key);
         Self {
             mesh_keys: Vec::new(),
             home: HomePage::default(),
             derp_enabled: true,
             announced_limit: None,
-            server_key,
-            server_public,
+            box_key: BoxKey::new(&server_key),
         }
     }
 
     /// The key by which clients know the server.
     #[must_use]
     pub const fn server_public(&self) -> NodePublic {
-        self.server_public
+        self.box_key.public()
     }
 
-    pub(super) const fn server_key(&self) -> &NodePrivate {
-        &self.server_key
+    pub(super) const fn box_key(&self) -> &BoxKey {
+        &self.box_key
     }
 
     /// Whether a client that presents this key is a peer of the mesh. Looks at every key, so that
