@@ -110,9 +110,9 @@ impl Pace {
     fn end_at(&mut self, now_ns: u64, bytes: u64, receives: u64) {
         self.woke_ns = now_ns;
         if !self.gathered {
-            if receives > 0 {
+            if let Some(receive_bytes) = bytes.checked_div(receives) {
                 self.usual_bytes = (self.usual_bytes * 3 + bytes) / 4;
-                self.usual_receive_bytes = (self.usual_receive_bytes * 3 + bytes / receives) / 4;
+                self.usual_receive_bytes = (self.usual_receive_bytes * 3 + receive_bytes) / 4;
             }
             return;
         }
