@@ -12,6 +12,7 @@ use towline_wire::{NodePublic, Time};
 use super::Shard;
 use super::buffers::{Buffers, FrameBuf};
 use super::conn::{Health, Role};
+use super::heard::Departure;
 use super::message::Presence;
 use super::notes::Note;
 use super::queue::{Packet, Place};
@@ -149,11 +150,17 @@ impl Shard {
                 Next::KeepAlive
             });
         }
-        // A departure is told after the packets that came before it.
-        if let Some((key, hash)) = self.heard.departure(&conn.heard)
-            && !self.queues.holds_any(slot, &key, hash)
-        {
-            return Some(Next::Departure(key));
+        // A departure is told after the packets that came before it, and before those of a key that
+        // came back meanwhile, which have joined them.
+        if let Some(departure) = self.heard.departure(&conn.heard) {
+            let Departure {
+                key,
+                hash,
+                returned,
+            } = departure;
+            if returned || !self.queues.holds_any(slot, &key, hash) {
+                return Some(Next::Departure(key));
+            }
         }
         if conn.watcher && conn.notes.is_empty() {
             let watcher = conn.id(slot);
@@ -219,7 +226,7 @@ impl Shard {
                 self.stats.restarting_frames += 1;
             }
             Next::Departure(_) => {
-                self.heard.take_departure(&mut conn.heard);
+                self.heard.departure_told(&mut conn.heard);
                 self.stats.peer_gone_disconnected_frames += 1;
             }
             Next::Note(Note::NotHere(_)) => {

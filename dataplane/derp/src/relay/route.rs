@@ -221,7 +221,13 @@ impl Shard {
         };
         let conn = &mut self.conns[dst];
         let pushed = (self.queues).push(now, &mut conn.out, &arrival, &mut self.stats);
-        if pushed == Pushed::NewFlow && !self.heard.note(&mut conn.heard, dst, src, src_hash) {
+        // A flow that was there may be what its sender left behind before it came back.
+        let to_note = match pushed {
+            Pushed::NewFlow => true,
+            Pushed::Queued => conn.heard.has_departures(),
+            Pushed::Dropped => false,
+        };
+        if to_note && !self.heard.note(&mut conn.heard, dst, src, src_hash) {
             self.stats.heard_full += 1;
         }
         self.mark_writable(dst);
