@@ -4,8 +4,8 @@
 //! on in the next one, before anything else.
 
 use towline_wire::frame::{
-    FrameType, GoneReason, HEADER_LEN, Header, Health as HealthFrame, KeepAlive, PeerGone,
-    PeerPresent, Pong, WatchConns, recv_packet_header,
+    GoneReason, HEADER_LEN, Health as HealthFrame, KeepAlive, PeerGone, PeerPresent, Pong,
+    WatchConns, forward_packet_start, recv_packet_header,
 };
 use towline_wire::{NodePublic, Time};
 
@@ -70,7 +70,7 @@ impl Shard {
                 break false;
             };
             let header = match conn.role {
-                Role::Uplink(_) => forward_packet_start(&src.0, packet.len),
+                Role::Uplink(_) => forward_packet_start(&src, packet.len as usize),
                 _ => recv_packet_header(&src, packet.len as usize),
             };
             out.put(&header);
@@ -259,15 +259,4 @@ fn write_presence(change: &Presence, frame: &mut Vec<u8>) {
         }
         .write(frame),
     }
-}
-
-/// The start of a ForwardPacket frame; the destination's key and the packet, `len` bytes together,
-/// follow.
-fn forward_packet_start(src: &[u8; KEY_LEN], len: u32) -> [u8; PACKET_HEADER_BYTES] {
-    let mut start = [0; PACKET_HEADER_BYTES];
-    let header = Header::new(FrameType::ForwardPacket, KEY_LEN as u32 + len);
-    let (head, key) = start.split_at_mut(PACKET_HEADER_BYTES - KEY_LEN);
-    head.copy_from_slice(&header.write());
-    key.copy_from_slice(src);
-    start
 }
