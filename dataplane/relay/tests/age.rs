@@ -17,8 +17,9 @@ use towline_wire::frame::{FrameType, Ping, SendPacket};
 /// What the reader takes, in bytes a millisecond: 20 Mbit/s.
 const BYTES_PER_MS: u64 = 2_500;
 const RECEIVE_BUFFER_BYTES: usize = 16 << 10;
-/// How many times that it is sent.
-const OVERLOAD: u64 = 10;
+/// How many times that it is sent. With ten times, what is dropped for newer packets makes room so fast that what is
+/// left is young by itself; with twice, it is the bound on their age that does it.
+const OVERLOADS: [u64; 2] = [2, 10];
 const SENDERS: u8 = 4;
 const PACKET_BYTES: usize = 1400;
 /// Packets that a sender writes before it waits for the relay to have handled them.
@@ -29,7 +30,7 @@ const PACKETS_AT_ONCE: u64 = 8;
 const AGE_BYTES_MAX: u64 = 150 * BYTES_PER_MS;
 /// Not looked at: the queue is still filling.
 const BYTES_TO_WARM_UP: u64 = 500 * BYTES_PER_MS;
-const BYTES: u64 = 3_000 * BYTES_PER_MS;
+const BYTES: u64 = 2_000 * BYTES_PER_MS;
 
 /// Seen by all clients.
 #[derive(Default)]
@@ -46,40 +47,44 @@ fn what_a_slow_reader_gets_is_young() {
     for driver in [DriverChoice::Auto, DriverChoice::Epoll] {
         for tls in [false, true] {
             let relay = Relay::start(tls, driver);
-            let mut ages = ages(&relay);
-            ages.sort_unstable();
-            let p99 = ages[ages.len() * 99 / 100];
-            let as_ms = |bytes: u64| bytes / BYTES_PER_MS;
-            let told = format!(
-                "{driver:?}, TLS: {tls}: {} packets, at 20 Mbit/s p50 {} ms, p99 {} ms, most {} ms",
-                ages.len(),
-                as_ms(ages[ages.len() / 2]),
-                as_ms(p99),
-                as_ms(ages[ages.len() - 1]),
-            );
-            println!("{told}");
-            assert!(p99 <= AGE_BYTES_MAX, "{told}");
+            for overload in OVERLOADS {
+                let mut ages = ages(&relay, overload);
+                ages.sort_unstable();
+                let quantile = |share: usize| ages[(ages.len() - 1) * share / 100];
+                let told = format!(
+                    "{driver:?}, TLS: {tls}, offered {overload} times that: {} packets, at 20 Mbit/s \
+                     p50 {} ms, p99 {} ms, most {} ms",
+                    ages.len(),
+                    quantile(50) / BYTES_PER_MS,
+                    quantile(99) / BYTES_PER_MS,
+                    quantile(100) / BYTES_PER_MS,
+                );
+                println!("{told}");
+                assert!(quantile(99) <= AGE_BYTES_MAX, "{told}");
+            }
         }
     }
 }
 
 /// The ages of what the reader gets, in bytes that it took since each was sent.
-fn ages(relay: &Relay) -> Vec<u64> {
+fn ages(relay: &Relay, overload: u64) -> Vec<u64> {
     let shared = Shared::default();
     let mut reader = Client::connect(relay, 100, Some(RECEIVE_BUFFER_BYTES));
     let to = reader.key;
     thread::scope(|scope| {
         for n in 0..SENDERS {
             let shared = &shared;
-            scope.spawn(move || send(Client::connect(relay, n + 1, None), &to, shared));
+            scope.spawn(move || {
+                send(Client::connect(relay, n + 1, None), &to, overload, shared);
+            });
         }
-        let ages = read_slowly(&mut reader, &shared);
+        let ages = read_slowly(&mut reader, overload, &shared);
         shared.over.store(true, Ordering::Relaxed);
         ages
     })
 }
 
-fn read_slowly(reader: &mut Client, shared: &Shared) -> Vec<u64> {
+fn read_slowly(reader: &mut Client, overload: u64, shared: &Shared) -> Vec<u64> {
     let mut ages = Vec::new();
     let mut taken = 0;
     let (mut allowed, mut last) = (0, Instant::now());
@@ -89,7 +94,7 @@ fn read_slowly(reader: &mut Client, shared: &Shared) -> Vec<u64> {
         last = now;
         // It catches up on little, and is never offered less than it should be.
         allowed = allowed.min(10 * BYTES_PER_MS);
-        let offered = shared.offered.load(Ordering::Relaxed) / OVERLOAD;
+        let offered = shared.offered.load(Ordering::Relaxed) / overload;
         let bytes = allowed.min(offered.saturating_sub(taken)).min(4096);
         if bytes < 1024 {
             thread::sleep(Duration::from_micros(500));
@@ -111,9 +116,9 @@ fn read_slowly(reader: &mut Client, shared: &Shared) -> Vec<u64> {
 
 /// Sends at its share of the load. It writes little at a time and then waits for a pong: so nothing of what it
 /// sent lies in the sockets before the relay.
-fn send(mut client: Client, to: &NodePublic, shared: &Shared) {
+fn send(mut client: Client, to: &NodePublic, overload: u64, shared: &Shared) {
     let mut bytes = Vec::new();
-    let share = OVERLOAD * BYTES_PER_MS / u64::from(SENDERS);
+    let share = overload * BYTES_PER_MS / u64::from(SENDERS);
     let interval = Duration::from_micros(PACKETS_AT_ONCE * PACKET_BYTES as u64 * 1000 / share);
     let mut next = Instant::now();
     while !shared.over.load(Ordering::Relaxed) {
