@@ -89,6 +89,17 @@ fn every_scenario_reports() {
     let latency = relay.bench("latency --probes-per-second 100");
     assert!(latency["rtt_us"]["p99"].as_f64() > Some(1.0), "{latency}");
     assert_eq!(latency["rtt_us"]["lost"], 0);
+    assert_eq!(latency["probes_beside_bulk"], false);
+    let beside = relay.bench("latency --bulk-mbit 10");
+    assert_eq!(beside["probes_beside_bulk"], true);
+    // Far more than any machine takes, and than any link is asked for while it is full.
+    let flooded = relay.bench("overload --offered-mbit 1000000");
+    let delivered = &flooded["delivered"];
+    let asked = 1e12 / 8.0 / 1400.0 * flooded["seconds"].as_f64().unwrap();
+    let told = (delivered["sent"].as_f64().unwrap()) + delivered["unsent"].as_f64().unwrap();
+    assert!((0.5..1.5).contains(&(told / asked)), "{flooded}");
+    let peak = relay.bench("overload");
+    assert!(peak["peak_limited_by_generator"].is_boolean(), "{peak}");
     let idle = relay.bench("idle --clients 50");
     assert_eq!(
         (&idle["clients"], &idle["clients_lost"]),
@@ -96,6 +107,8 @@ fn every_scenario_reports() {
     );
     let handshakes = relay.bench("handshakes --at-once 2");
     assert!(handshakes["handshakes"].as_u64() > Some(0), "{handshakes}");
+    let none = (&handshakes["clients_lost"], &handshakes["dials_failed"]);
+    assert_eq!(none, (&0.into(), &0.into()), "{handshakes}");
 }
 
 #[test]

@@ -28,7 +28,12 @@ pub(crate) fn table(report: &Report) -> String {
     if let Some(overload) = report.overload {
         rows.push(("offered", mbit(overload.offered_mbit_per_s)));
         if let (Some(peak), Some(share)) = (overload.peak_mbit_per_s, overload.share_of_peak) {
-            rows.push(("peak", mbit(peak)));
+            let limit = if overload.peak_limited_by_generator == Some(true) {
+                ", and the generator was the limit"
+            } else {
+                ""
+            };
+            rows.push(("peak", mbit(peak) + limit));
             rows.push(("delivered of the peak", format!("{:.1} %", share * 100.0)));
         }
     }
@@ -51,7 +56,7 @@ pub(crate) fn table(report: &Report) -> String {
         }
         if delivered.unsent > 0 {
             rows.push((
-                "held back by the relay",
+                "not taken by sockets",
                 format!("{} packets", units::count(delivered.unsent)),
             ));
         }
@@ -74,12 +79,18 @@ pub(crate) fn table(report: &Report) -> String {
     if let Some(rtt) = report.rtt_us {
         rows.push(("round trip", times(&rtt)));
         rows.push(("probes lost", units::count(rtt.lost)));
+        if report.probes_beside_bulk == Some(true) {
+            rows.push(("probes", "on a thread with other packets".to_owned()));
+        }
     }
     if let (Some(count), Some(per_s)) = (report.handshakes, report.handshakes_per_s) {
         rows.push((
             "handshakes",
             format!("{}, {per_s:.0}/s", units::count(count)),
         ));
+    }
+    if let Some(failed) = report.dials_failed.filter(|failed| *failed > 0) {
+        rows.push(("connections failed", units::count(failed)));
     }
     if let Some(ready) = report.ready_us {
         rows.push(("connect to ready", times(&ready)));

@@ -19,7 +19,8 @@ use crate::{
 /// received buffers back, wait again. Nothing here blocks but `wait`, nothing allocates once its
 /// lists have grown to the load, and no call fails for the sake of one socket: failures of a socket
 /// come as its completions. After `close` an id is dead: a call with it is counted and ignored, and
-/// a buffer sent with it is free again.
+/// a buffer sent with it is free again. A buffer of another driver has no bytes here; to send or recycle
+/// it is counted and ignored.
 ///
 /// ```compile_fail,E0277
 /// fn to_another_thread(driver: towline_io::Driver) {
@@ -28,6 +29,7 @@ use crate::{
 /// ```
 pub struct Driver {
     inner: Inner,
+    foreign_buffers: u64,
 }
 
 #[expect(clippy::large_enum_variant, reason = "one of a thread, never moved")]
@@ -61,7 +63,10 @@ impl Driver {
             DriverKind::Uring => Inner::Uring(Uring::open(config)?),
             DriverKind::Epoll => Inner::Epoll(Epoll::open(config)?),
         };
-        Ok(Self { inner })
+        Ok(Self {
+            inner,
+            foreign_buffers: 0,
+        })
     }
 
     /// Which driver this is.
@@ -82,7 +87,10 @@ impl Driver {
     /// Counters since the driver was opened.
     #[must_use]
     pub fn stats(&self) -> DriverStats {
-        each!(&self.inner, driver => driver.stats())
+        DriverStats {
+            foreign_buffers: self.foreign_buffers,
+            ..each!(&self.inner, driver => driver.stats())
+        }
     }
 
     /// Sockets that were added and are not yet `Closed`.
@@ -154,7 +162,9 @@ impl Driver {
 
     /// Gives back a send buffer that is not (or no longer) to be sent.
     pub fn recycle_send(&mut self, buf: SendBuf) {
-        self.pools().1.recycle(buf);
+        if self.is_own(&buf) {
+            self.pools().1.recycle(buf);
+        }
     }
 
     /// Sends the first `len` bytes of a buffer. At most one send of a socket may be under way until
@@ -171,7 +181,9 @@ impl Driver {
     /// # Panics
     /// When `start + len` is more than a send buffer has.
     pub fn send_from(&mut self, id: SocketId, buf: SendBuf, start: usize, len: usize) {
-        each!(&mut self.inner, driver => driver.send(id, buf, start, len));
+        if self.is_own(&buf) {
+            each!(&mut self.inner, driver => driver.send(id, buf, start, len));
+        }
     }
 
     /// Asks for one `Writable`, as soon as there is room for a send. Asking again before it came
@@ -209,7 +221,17 @@ impl Driver {
 
     /// Gives a receive buffer back. Receives stop while callers hold all of them.
     pub fn recycle(&mut self, buf: RecvBuf) {
-        each!(&mut self.inner, driver => driver.recycle(buf));
+        if self.pools().0.owns(&buf) {
+            each!(&mut self.inner, driver => driver.recycle(buf));
+        } else {
+            self.foreign_buffers += 1;
+        }
+    }
+
+    fn is_own(&mut self, buf: &SendBuf) -> bool {
+        let own = self.pools().1.owns(buf);
+        self.foreign_buffers += u64::from(!own);
+        own
     }
 
     fn pools(&mut self) -> (&mut RecvPool, &mut SendPool) {

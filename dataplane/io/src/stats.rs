@@ -27,6 +27,8 @@ pub struct DriverStats {
     pub send_blocked: u64,
     /// Calls with the id of a socket that was closed before: ignored.
     pub stale_calls: u64,
+    /// Calls with a buffer of another driver: ignored, and the buffer is lost to the driver that it is of.
+    pub foreign_buffers: u64,
 }
 
 impl DriverStats {

@@ -8,7 +8,7 @@ use towline_wire::NodePublic;
 
 /// A closed loop in which nothing arrives for so long takes what is under way for lost.
 const STALL_NS: u64 = 500_000_000;
-/// What a paced sender could not send for so long is not sent later.
+/// What a paced sender could not send for so long is given up, not sent later.
 const BACKLOG_NS: u64 = 20_000_000;
 
 /// When the next packet may go.
@@ -40,9 +40,9 @@ pub(crate) struct Tally {
     pub(crate) sent_and_received: u64,
     /// Packets that arrived in the measured time.
     pub(crate) delivered: u64,
-    /// Packets that came after a later one, or twice.
+    /// Of those sent in the measured time, the ones that came after a later one, or twice.
     pub(crate) reordered: u64,
-    /// Packets that the pace asked for and the full socket did not take.
+    /// Packets that the pace asked for and that were given up in the measured time.
     pub(crate) unsent: u64,
 }
 
@@ -95,6 +95,11 @@ impl Flow {
         }
     }
 
+    /// Whether it measures round trips, one way or the other.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.is_echo || self.echo.is_some()
+    }
+
     /// How many packets may go now, at most one batch; a batch is not begun before it is whole.
     pub(crate) fn ready(&mut self, now_ns: u64) -> u64 {
         if self.stopped && !matches!(self.pace, Pace::Echo(_)) {
@@ -115,19 +120,8 @@ impl Flow {
                 }
                 0
             }
-            Pace::Clock {
-                interval_ns,
-                start_ns,
-                done,
-            } => {
-                let due = ((now_ns as f64 - *start_ns) / *interval_ns).max(0.0) as u64;
-                let backlog_max = (BACKLOG_NS as f64 / *interval_ns) as u64 + self.batch;
-                let given_up = due.saturating_sub(*done + backlog_max);
-                *done += given_up;
-                if self.measuring {
-                    self.tally.unsent += given_up;
-                }
-                if due - (*done).min(due) >= self.batch {
+            Pace::Clock { .. } => {
+                if self.give_up_backlog(now_ns) >= self.batch {
                     self.batch
                 } else {
                     0
@@ -135,6 +129,26 @@ impl Flow {
             }
             Pace::Echo(times) => (times.len() as u64).min(self.batch),
         }
+    }
+
+    /// Gives up what is due for too long; how much is due still.
+    fn give_up_backlog(&mut self, now_ns: u64) -> u64 {
+        let Pace::Clock {
+            interval_ns,
+            start_ns,
+            done,
+        } = &mut self.pace
+        else {
+            return 0;
+        };
+        let due = ((now_ns as f64 - *start_ns) / *interval_ns).max(0.0) as u64;
+        let backlog_max = (BACKLOG_NS as f64 / *interval_ns) as u64 + self.batch;
+        let given_up = due.saturating_sub(*done + backlog_max);
+        *done += given_up;
+        if self.measuring {
+            self.tally.unsent += given_up;
+        }
+        due.saturating_sub(*done)
     }
 
     /// When a paced flow has its next batch.
@@ -179,25 +193,25 @@ impl Flow {
         if self.measuring {
             self.tally.delivered += 1;
         }
+        let in_window = (self.window).is_some_and(|(start, end)| (start..end).contains(&number));
         if number < self.expected || number >= self.next {
-            self.tally.reordered += 1;
+            self.tally.reordered += u64::from(in_window);
             return;
         }
         self.expected = number + 1;
-        if let Some((start, end)) = self.window
-            && (start..end).contains(&number)
-        {
-            self.tally.sent_and_received += 1;
-        }
+        self.tally.sent_and_received += u64::from(in_window);
     }
 
-    pub(crate) fn start_measuring(&mut self) {
+    pub(crate) fn start_measuring(&mut self, now_ns: u64) {
+        self.give_up_backlog(now_ns);
         self.measuring = true;
         self.window = Some((self.next, u64::MAX));
     }
 
     /// Ends the measured time; what is under way still counts when it arrives.
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self, now_ns: u64) {
+        // A link that takes nothing was not asked for long.
+        self.give_up_backlog(now_ns);
         self.measuring = false;
         self.stopped = true;
         if let Some((start, end)) = &mut self.window {
@@ -270,7 +284,7 @@ mod tests {
             start_ns: 0.0,
             done: 0,
         });
-        flow.start_measuring();
+        flow.start_measuring(0);
         assert_eq!(send_all(&mut flow, 5_000_000), 5);
         assert_eq!(flow.due_ns(), Some(6_000_000));
         assert_eq!(send_all(&mut flow, 105_000_000), 21);
@@ -278,15 +292,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_blocked_link_was_never_asked_for_is_unsent_and_what_the_warm_up_gave_up_is_not() {
+        let mut flow = flow(Pace::Clock {
+            interval_ns: 1e6,
+            start_ns: 0.0,
+            done: 0,
+        });
+        flow.start_measuring(1_000_000_000);
+        flow.stop(2_000_000_000);
+        assert_eq!(flow.tally.unsent, 1000);
+    }
+
+    #[test]
     fn loss_is_of_the_packets_sent_in_the_measured_time() {
         let mut flow = flow(Pace::Loop { in_flight: 4 });
         send_all(&mut flow, 1);
-        flow.start_measuring();
-        for number in 0..4 {
+        flow.arrived(1, 2);
+        flow.start_measuring(2);
+        // Late in the warm-up, which is over.
+        for number in [0, 2, 3] {
             flow.arrived(number, 2);
         }
         send_all(&mut flow, 3);
-        flow.stop();
+        flow.stop(4);
         flow.arrived(4, 4);
         flow.arrived(7, 4);
         flow.arrived(7, 4);
@@ -299,7 +327,7 @@ mod tests {
         } = flow.tally;
         assert_eq!(
             (sent, sent_and_received, delivered, reordered),
-            (4, 2, 4, 1)
+            (4, 2, 3, 1)
         );
         assert_eq!(flow.ready(5), 0);
     }

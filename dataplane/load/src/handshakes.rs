@@ -1,7 +1,7 @@
 //! The scenario `handshakes`: connect, get ready, leave, over and over. Every handshake is full; no
 //! ticket is kept.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -20,7 +20,7 @@ const FAILURES_MAX: u32 = 10;
 
 struct Shared {
     ready: AtomicU64,
-    failed: AtomicU32,
+    failed: AtomicU64,
     measuring: AtomicBool,
     stop: AtomicBool,
 }
@@ -35,7 +35,7 @@ pub(crate) fn run(
     let dialer = Dialer::new(options)?;
     let shared = Shared {
         ready: AtomicU64::new(0),
-        failed: AtomicU32::new(0),
+        failed: AtomicU64::new(0),
         measuring: AtomicBool::new(false),
         stop: AtomicBool::new(false),
     };
@@ -63,11 +63,13 @@ pub(crate) fn run(
         pass(options.traffic.warm_up);
         let (cpu_before, own_before) = (watch.cpu(), host::process_cpu_ns());
         let ready_before = shared.ready.load(Ordering::Relaxed);
+        let failed_before = shared.failed.load(Ordering::Relaxed);
         let start = Instant::now();
         shared.measuring.store(true, Ordering::Relaxed);
         pass(options.traffic.duration);
         let elapsed = start.elapsed();
         let ready = shared.ready.load(Ordering::Relaxed) - ready_before;
+        let failed = shared.failed.load(Ordering::Relaxed) - failed_before;
         let (cpu_after, own_after) = (watch.cpu(), host::process_cpu_ns());
         let memory = watch.resident_bytes();
         shared.measuring.store(false, Ordering::Relaxed);
@@ -103,12 +105,14 @@ pub(crate) fn run(
             scenario: "handshakes",
             seconds: elapsed.as_secs_f64(),
             clients: at_once,
-            clients_lost: shared.failed.load(Ordering::Relaxed),
+            clients_lost: 0,
             packet_bytes: None,
             delivered: None,
             fairness: None,
             rtt_us: None,
+            probes_beside_bulk: None,
             overload: None,
+            dials_failed: Some(failed),
             handshakes: Some(ready),
             handshakes_per_s: Some(ready as f64 / elapsed.as_secs_f64()),
             ready_us: (!times.is_empty()).then(|| report::latency(&times, 0)),

@@ -30,27 +30,39 @@ impl Measured {
         self.flows().map(|flow| &flow.tally)
     }
 
+    fn tallies_of_probes(&self) -> impl Iterator<Item = &Tally> {
+        let probes = self.flows().filter(|flow| flow.is_probe());
+        probes.map(|flow| &flow.tally)
+    }
+
     fn flows(&self) -> impl Iterator<Item = &Flow> {
         self.outcomes.iter().flat_map(|outcome| &outcome.flows)
     }
 
+    /// Each flow with the time in which its thread measured: threads are told one after the other, and
+    /// see it when they next look.
+    fn flows_and_seconds(&self) -> impl Iterator<Item = (&Flow, f64)> {
+        self.outcomes.iter().flat_map(|outcome| {
+            let seconds = outcome.measured_ns.max(1) as f64 / 1e9;
+            outcome.flows.iter().map(move |flow| (flow, seconds))
+        })
+    }
+
     pub(crate) fn report(self, options: &Options, scenario: &'static str) -> Report {
-        let seconds = self.elapsed.as_secs_f64();
-        let is_probe = |flow: &&Flow| flow.is_echo || flow.echo.is_some();
-        let bulk: Vec<Tally> = self
-            .flows()
-            .filter(|flow| !is_probe(flow))
-            .map(|flow| flow.tally)
+        let bulk: Vec<(Tally, f64)> = self
+            .flows_and_seconds()
+            .filter(|(flow, _)| !flow.is_probe())
+            .map(|(flow, seconds)| (flow.tally, flow.tally.delivered as f64 / seconds))
             .collect();
         let mut delivered = Delivered::default();
-        for tally in &bulk {
+        for (tally, per_s) in &bulk {
             delivered.packets += tally.delivered;
+            delivered.packets_per_s += per_s;
             delivered.sent += tally.sent;
             delivered.lost += tally.sent - tally.sent_and_received;
             delivered.reordered += tally.reordered;
             delivered.unsent += tally.unsent;
         }
-        delivered.packets_per_s = delivered.packets as f64 / seconds;
         delivered.mbit_per_s = delivered.packets_per_s * (options.traffic.size * 8) as f64 / 1e6;
         delivered.lost_share = delivered.lost as f64 / delivered.sent.max(1) as f64;
 
@@ -59,16 +71,22 @@ impl Measured {
             // Both have the same bounds.
             let _ = round_trips.add(&outcome.round_trips);
         }
-        let probes_lost = self
-            .flows()
-            .filter(is_probe)
-            .map(|flow| flow.tally.sent - flow.tally.sent_and_received)
+        let probes_lost = (self.tallies_of_probes())
+            .map(|tally| tally.sent - tally.sent_and_received + tally.unsent)
             .sum();
+        let has_both = |outcome: &Outcome| {
+            outcome.flows.iter().any(Flow::is_probe) && !outcome.flows.iter().all(Flow::is_probe)
+        };
+        let probes_beside_bulk =
+            (!round_trips.is_empty()).then(|| self.outcomes.iter().any(has_both));
 
-        let all_packets: u64 = self.tallies().map(|tally| tally.delivered).sum();
+        // The relay's time and the packets were not counted from and to the same moment: shares of both.
+        let all_per_s: f64 = (self.flows_and_seconds())
+            .map(|(flow, seconds)| flow.tally.delivered as f64 / seconds)
+            .sum();
         let relay = self.relay.map(|relay| RelayFigures {
-            cpu_us_per_packet: (relay.cpu_s > 0.0 && all_packets > 0)
-                .then(|| relay.cpu_s * 1e6 / all_packets as f64),
+            cpu_us_per_packet: (relay.cpu_s > 0.0 && all_per_s > 0.0)
+                .then(|| relay.cpu_share * 1e6 / all_per_s),
             ..relay
         });
         let busiest = |outcome: &Outcome| outcome.cpu_ns as f64 / outcome.measured_ns.max(1) as f64;
@@ -77,18 +95,20 @@ impl Measured {
             busiest_share: self.outcomes.iter().map(busiest).fold(0.0, f64::max),
             threads: self.outcomes.len(),
         };
-        let counts: Vec<u64> = bulk.iter().map(|tally| tally.delivered).collect();
+        let rates: Vec<f64> = bulk.iter().map(|(_, per_s)| *per_s).collect();
         let io = self.outcomes.first().map(|outcome| outcome.io);
         Report {
             scenario,
-            seconds,
+            seconds: self.elapsed.as_secs_f64(),
             clients: self.clients,
             clients_lost: self.links_lost(),
             packet_bytes: Some(options.traffic.size),
             delivered: (!bulk.is_empty()).then_some(delivered),
-            fairness: report::fairness(&counts, self.elapsed),
+            fairness: report::fairness(&rates),
             rtt_us: (!round_trips.is_empty()).then(|| report::latency(&round_trips, probes_lost)),
+            probes_beside_bulk,
             overload: None,
+            dials_failed: None,
             handshakes: None,
             handshakes_per_s: None,
             ready_us: None,

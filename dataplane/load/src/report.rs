@@ -2,8 +2,6 @@
 //!
 //! Figures of things that a scenario does not measure are absent.
 
-use std::time::Duration;
-
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -16,7 +14,7 @@ pub struct Report {
     pub seconds: f64,
     /// Clients that were connected at once.
     pub clients: u32,
-    /// Clients that the relay closed during the run.
+    /// Clients that the relay closed during the run; those of `handshakes` leave by themselves.
     pub clients_lost: u32,
     /// Bytes of a packet, where packets were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,9 +28,15 @@ pub struct Report {
     /// Round trips of small packets, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_us: Option<Latency>,
+    /// Whether the probes were on a thread that carried other packets too: its work is part of their times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes_beside_bulk: Option<bool>,
     /// Offered load and peak.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub overload: Option<OverloadFigures>,
+    /// Connections that the relay refused or dropped before they were ready, in the measured time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dials_failed: Option<u64>,
     /// Connections that became ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshakes: Option<u64>,
@@ -53,14 +57,15 @@ pub struct Report {
     pub machinery: Machinery,
 }
 
-/// Packets that arrived in the measured time, and what became of those sent in it.
+/// Packets that arrived in the measured time, whenever they were sent, and what became of those sent in it,
+/// whenever they arrived.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Delivered {
     /// Packets that arrived.
     pub packets: u64,
     /// Their content, in megabits a second.
     pub mbit_per_s: f64,
-    /// Packets in a second.
+    /// Packets in a second of the time that each thread measured itself; `seconds` is that of the whole run.
     pub packets_per_s: f64,
     /// Packets sent in the measured time.
     pub sent: u64,
@@ -68,9 +73,9 @@ pub struct Delivered {
     pub lost: u64,
     /// The same as a share, 0 to 1.
     pub lost_share: f64,
-    /// Packets that came after a later one, or twice.
+    /// Of those, too, the ones that came after a later one, or twice.
     pub reordered: u64,
-    /// Packets that the pace asked for and full sockets did not take.
+    /// Packets that the pace asked for and sockets did not take for 20 ms: they were given up.
     pub unsent: u64,
 }
 
@@ -90,7 +95,7 @@ pub struct Fairness {
 pub struct Latency {
     /// Samples.
     pub count: u64,
-    /// Probes without an answer.
+    /// Probes without an answer, and those that were given up before they were sent.
     pub lost: u64,
     /// Least.
     pub min: f64,
@@ -114,6 +119,9 @@ pub struct OverloadFigures {
     /// What a closed loop got through before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_mbit_per_s: Option<f64>,
+    /// Whether that peak was the generator's, not the relay's: then the share is of too small a peak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_limited_by_generator: Option<bool>,
     /// Delivered as a share of that peak, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub share_of_peak: Option<f64>,
@@ -198,15 +206,14 @@ pub(crate) fn latency(times: &Histogram<u64>, lost: u64) -> Latency {
     }
 }
 
-/// How evenly these counts are spread.
-pub(crate) fn fairness(counts: &[u64], elapsed: Duration) -> Option<Fairness> {
-    let (least, most) = (*counts.iter().min()?, *counts.iter().max()?);
-    let sum: f64 = counts.iter().map(|count| *count as f64).sum();
-    let squares: f64 = counts.iter().map(|count| (*count as f64).powi(2)).sum();
+/// How evenly these rates, in packets a second, are spread.
+pub(crate) fn fairness(rates: &[f64]) -> Option<Fairness> {
+    let sum: f64 = rates.iter().sum();
+    let squares: f64 = rates.iter().map(|rate| rate.powi(2)).sum();
     (squares > 0.0).then(|| Fairness {
-        least_packets_per_s: least as f64 / elapsed.as_secs_f64(),
-        most_packets_per_s: most as f64 / elapsed.as_secs_f64(),
-        jain_index: sum * sum / (counts.len() as f64 * squares),
+        least_packets_per_s: rates.iter().copied().fold(f64::INFINITY, f64::min),
+        most_packets_per_s: rates.iter().copied().fold(0.0, f64::max),
+        jain_index: sum * sum / (rates.len() as f64 * squares),
     })
 }
 
@@ -216,11 +223,13 @@ mod tests {
 
     #[test]
     fn fairness_is_one_when_all_got_the_same() {
-        let second = Duration::from_secs(1);
-        assert_eq!(fairness(&[5, 5, 5], second).unwrap().jain_index, 1.0);
-        assert_eq!(fairness(&[9, 0, 0], second).unwrap().jain_index, 1.0 / 3.0);
-        assert!(fairness(&[], second).is_none());
-        assert!(fairness(&[0, 0], second).is_none());
+        assert_eq!(fairness(&[5.0, 5.0, 5.0]).unwrap().jain_index, 1.0);
+        let uneven = fairness(&[9.0, 0.0, 0.0]).unwrap();
+        assert_eq!(uneven.jain_index, 1.0 / 3.0);
+        assert_eq!(uneven.least_packets_per_s, 0.0);
+        assert_eq!(uneven.most_packets_per_s, 9.0);
+        assert!(fairness(&[]).is_none());
+        assert!(fairness(&[0.0, 0.0]).is_none());
     }
 
     #[test]

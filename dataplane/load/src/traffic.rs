@@ -82,9 +82,12 @@ fn overload(
         Some(_) => None,
         None => {
             let peak = measure(options, plan, progress)?.report(options, "pairs");
-            peak.delivered.map(|delivered| delivered.mbit_per_s)
+            peak.delivered
+                .map(|delivered| (delivered.mbit_per_s, peak.limited_by_generator))
         }
     };
+    let peak_limited_by_generator = peak.map(|(_, limited)| limited);
+    let peak = peak.map(|(mbit_per_s, _)| mbit_per_s);
     let offered = match (offered_mbit, peak) {
         (Some(mbit), _) => mbit as f64,
         (None, peak) => times * peak.unwrap_or(0.0),
@@ -97,6 +100,7 @@ fn overload(
     report.overload = Some(OverloadFigures {
         offered_mbit_per_s: offered,
         peak_mbit_per_s: peak,
+        peak_limited_by_generator,
         share_of_peak: peak.map(|peak| delivered / peak),
     });
     Ok(report)

@@ -163,9 +163,9 @@ impl Worker<'_> {
         if phase != self.phase {
             let used_ns = host::thread_cpu_ns();
             match phase {
-                MEASURE => self.flows.iter_mut().for_each(Flow::start_measuring),
+                MEASURE => (self.flows.iter_mut()).for_each(|flow| flow.start_measuring(now_ns)),
                 _ => {
-                    self.flows.iter_mut().for_each(Flow::stop);
+                    (self.flows.iter_mut()).for_each(|flow| flow.stop(now_ns));
                     self.measured_ns = (now_ns - self.since_ns.0, used_ns - self.since_ns.1);
                 }
             }

@@ -234,7 +234,8 @@ pub const SHARD_REMOTE_KEYS_MAX: usize = 128 << 10;
 /// Remembered pairs of a receiver and a key that it heard from. Ours: eight for each connection.
 pub const SHARD_HEARD_MAX: usize = 1 << 20;
 
-/// Keys that left and whose departure is still being told; who holds up more is not told any more.
+/// Keys that left this relay and whose departure is still being told; who holds up more is not told any
+/// more. Of keys that other relays had, as many as `SHARD_REMOTE_KEYS_MAX`: they may all be lost at once.
 pub const SHARD_DEPARTURES_MAX: usize = 64 << 10;
 
 /// Short notices that wait for connections, all together.

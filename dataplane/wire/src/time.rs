@@ -15,12 +15,6 @@ pub struct Time(pub u64);
 impl Time {
     /// The start of the clock.
     pub const ZERO: Self = Self(0);
-
-    /// Nanoseconds since the start of the clock.
-    #[must_use]
-    pub const fn as_nanos(self) -> u64 {
-        self.0
-    }
 }
 
 impl Add<Duration> for Time {

@@ -47,7 +47,8 @@ pub struct ShardConfig {
     pub queue_bytes_aged: u32,
     /// Remembered pairs of a receiver and a key it heard from, for `PeerGone`.
     pub heard_max: u32,
-    /// Departures kept for watchers and shards that lag; a watcher that lags more is closed.
+    /// Departures kept for watchers and shards that lag, and as many as `remote_keys_max` of keys that
+    /// other relays had; a watcher that lags more is closed.
     pub departures_max: u32,
     /// Limit of clients that have none of their own; mesh peers have none.
     pub rate_limit: Option<RateLimit>,

@@ -12,6 +12,7 @@ use super::conn::{Conn, Role, Traits};
 use super::mailbox::Mailbox;
 use super::message::Control;
 use super::notes::Note;
+use super::presence::LeftFrom;
 use super::rate::ReceiveRate;
 use super::slab::NONE;
 use super::{CloseReason, ConnError, ConnId, ConnectError, Effect, Shard, ShardId, UplinkId};
@@ -60,7 +61,7 @@ impl Shard {
         }
         self.enter_key(now, record, slot);
         self.table[record].was_here = true;
-        self.changed(now, record, mail);
+        self.changed(now, record, LeftFrom::Here, mail);
         self.mark_writable(slot);
         Ok(self.conns[slot].id(slot))
     }
@@ -156,7 +157,7 @@ impl Shard {
         } else {
             self.stats.clients_remote += 1;
         }
-        self.changed(now, record, mail);
+        self.changed(now, record, LeftFrom::Here, mail);
     }
 
     /// The place of a connection.

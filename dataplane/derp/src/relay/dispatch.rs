@@ -1,8 +1,8 @@
 //! What each frame does. Its length was checked, and that its sender may send it (`frames_in`).
 
-use towline_wire::frame::{FrameType, PeerGone, PeerPresent};
+use towline_wire::Time;
+use towline_wire::frame::{ClosePeer, FrameType, NotePreferred, PeerGone, PeerPresent, Ping};
 use towline_wire::limits::HOME_SETTLED;
-use towline_wire::{NodePublic, Time};
 
 use super::conn::Role;
 use super::frames_in::Body;
@@ -59,16 +59,20 @@ impl Shard {
         body: &[u8],
         mail: &mut impl Mailbox,
     ) {
-        match (frame, body) {
-            (FrameType::NotePreferred, [home, ..]) => self.set_home(now, slot, *home != 0),
-            (FrameType::Ping, _) => self.ping(slot, body),
-            (FrameType::WatchConns, _) => {
+        match frame {
+            FrameType::NotePreferred => {
+                if let Ok(NotePreferred(home)) = NotePreferred::parse(body) {
+                    self.set_home(now, slot, home);
+                }
+            }
+            FrameType::Ping => self.ping(slot, body),
+            FrameType::WatchConns => {
                 self.start_watching(now, slot, mail);
                 self.check_backlog(slot);
             }
-            (FrameType::ClosePeer, _) => {
-                if let Some(key) = body.first_chunk() {
-                    self.close_peer(now, &NodePublic(*key), mail);
+            FrameType::ClosePeer => {
+                if let Ok(peer) = ClosePeer::parse(body) {
+                    self.close_peer(now, &peer.key, mail);
                     self.check_backlog(slot);
                 }
             }
@@ -108,9 +112,9 @@ impl Shard {
         self.stats.got_ping += 1;
         let pong = &mut self.conns[slot].due.pong;
         if pong.is_none()
-            && let Some(data) = body.first_chunk()
+            && let Ok(Ping(data)) = Ping::parse(body)
         {
-            *pong = Some(*data);
+            *pong = Some(data);
             self.mark_writable(slot);
         }
     }

@@ -45,6 +45,8 @@ pub enum CloseReason {
     TooManyDuplicates,
     /// A watcher read so slowly that departures it was not told about would have to be forgotten.
     WatcherLags,
+    /// There are as many watchers as there may be.
+    TooManyWatchers,
     /// More changes arrived from a mesh peer than the other shards take.
     MeshBacklog,
     /// A relay of the mesh said nothing for so long that it must be gone.

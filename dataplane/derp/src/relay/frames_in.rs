@@ -5,16 +5,16 @@
 //! by the header, before anything is kept; frames that mean nothing to us are skipped at any length.
 
 use towline_wire::Time;
-use towline_wire::frame::{FrameType, HEADER_LEN, Header};
-use towline_wire::limits::{
-    FRAME_BODY_BYTES_MAX, PACKET_BYTES_MAX, PING_BYTES_MAX, PING_BYTES_MIN, UNFINISHED_SHARE,
+use towline_wire::frame::{
+    BodyBytes, ClosePeer, ForwardPacket, FrameType, HEADER_LEN, Header, NotePreferred, PeerGone,
+    PeerPresent, Ping, SendPacket, WatchConns,
 };
+use towline_wire::limits::{FRAME_BODY_BYTES_MAX, UNFINISHED_SHARE};
 
 use super::blocks::{Blocks, Chain};
 use super::buffers::BufferId;
 use super::conn::Role;
 use super::mailbox::Mailbox;
-use super::route::KEY_LEN;
 use super::stats::{DropReason, PacketKind};
 use super::{CloseReason, ConnError, Shard};
 
@@ -190,8 +190,8 @@ impl Shard {
         self.unfinished_bytes -= body.len as usize;
         self.queues.blocks.release(body.head);
         let key_bytes = match header.frame_type() {
-            Some(FrameType::SendPacket | FrameType::RecvPacket) => KEY_LEN,
-            Some(FrameType::ForwardPacket) => 2 * KEY_LEN,
+            Some(FrameType::SendPacket) => SendPacket::BODY_BYTES.min,
+            Some(FrameType::ForwardPacket) => ForwardPacket::BODY_BYTES.min,
             _ => return self.close(slot, CloseReason::OutOfStorage),
         };
         let bytes = header.len as usize - key_bytes;
@@ -210,7 +210,7 @@ impl Shard {
                     self.spoke(now, record, slot);
                 }
                 if header.kind == FrameType::SendPacket as u8 {
-                    return whole(FrameType::SendPacket, header.len, KEY_LEN, PACKET_BYTES_MAX);
+                    return whole(FrameType::SendPacket, header.len, SendPacket::BODY_BYTES);
                 }
                 self.client_shape(mesh, header)
             }
@@ -230,21 +230,22 @@ impl Shard {
         match header.frame_type() {
             Some(frame @ FrameType::ForwardPacket) => {
                 needs_mesh(frame)?;
-                whole(frame, header.len, 2 * KEY_LEN, PACKET_BYTES_MAX)
+                whole(frame, header.len, ForwardPacket::BODY_BYTES)
             }
             Some(frame @ FrameType::WatchConns) => {
                 needs_mesh(frame)?;
-                whole(frame, header.len, 0, 0)
+                whole(frame, header.len, WatchConns::BODY_BYTES)
             }
             Some(frame @ FrameType::ClosePeer) => {
                 needs_mesh(frame)?;
-                whole(frame, header.len, KEY_LEN, 0)
+                whole(frame, header.len, ClosePeer::BODY_BYTES)
             }
-            Some(frame @ FrameType::NotePreferred) => whole(frame, header.len, 1, 0),
+            Some(frame @ FrameType::NotePreferred) => {
+                whole(frame, header.len, NotePreferred::BODY_BYTES)
+            }
             Some(frame @ FrameType::Ping) => {
-                let extra = PING_BYTES_MAX - PING_BYTES_MIN;
-                whole(frame, header.len, PING_BYTES_MIN, extra)?;
-                Ok(first(PING_BYTES_MIN, header.len))
+                whole(frame, header.len, Ping::BODY_BYTES)?;
+                Ok(first(Ping::FIELDS_BYTES, header.len))
             }
             _ => {
                 self.stats.unknown_frames += 1;
@@ -254,10 +255,10 @@ impl Shard {
     }
 }
 
-/// A frame with `least` bytes of fixed fields and up to `more` after them, all kept.
+/// A frame of which all is kept.
 #[inline]
-const fn whole(frame: FrameType, len: u32, least: usize, more: usize) -> Result<Shape, ConnError> {
-    if (len as usize) < least || len as usize > least + more {
+const fn whole(frame: FrameType, len: u32, allowed: BodyBytes) -> Result<Shape, ConnError> {
+    if !allowed.allow(len as usize) {
         return Err(ConnError::Length { frame, len });
     }
     Ok(Shape {
@@ -297,9 +298,9 @@ fn uplink_shape(header: Header) -> Result<Shape, ConnError> {
         return Err(ConnError::TooLong { kind, len });
     }
     Ok(match header.frame_type() {
-        Some(FrameType::PeerPresent) => first(KEY_LEN + 16 + 2 + 1, len),
-        Some(FrameType::PeerGone) => first(KEY_LEN + 1, len),
-        Some(FrameType::Ping) => first(PING_BYTES_MIN, len),
+        Some(FrameType::PeerPresent) => first(PeerPresent::FIELDS_BYTES, len),
+        Some(FrameType::PeerGone) => first(PeerGone::FIELDS_BYTES, len),
+        Some(FrameType::Ping) => first(Ping::FIELDS_BYTES, len),
         _ => skipped(len),
     })
 }

@@ -4,14 +4,15 @@
 //! on in the next one, before anything else.
 
 use towline_wire::frame::{
-    FrameType, GoneReason, HEADER_LEN, Header, Health as HealthFrame, KeepAlive, PeerGone,
-    PeerPresent, Pong, WatchConns, recv_packet_header,
+    GoneReason, HEADER_LEN, Health as HealthFrame, KeepAlive, PeerGone, PeerPresent, Pong,
+    WatchConns, forward_packet_start, recv_packet_header,
 };
 use towline_wire::{NodePublic, Time};
 
 use super::Shard;
 use super::buffers::{Buffers, FrameBuf};
 use super::conn::{Health, Role};
+use super::heard::Departure;
 use super::message::Presence;
 use super::notes::Note;
 use super::queue::{Packet, Place};
@@ -69,7 +70,7 @@ impl Shard {
                 break false;
             };
             let header = match conn.role {
-                Role::Uplink(_) => forward_packet_start(&src.0, packet.len),
+                Role::Uplink(_) => forward_packet_start(&src, packet.len as usize),
                 _ => recv_packet_header(&src, packet.len as usize),
             };
             out.put(&header);
@@ -149,11 +150,17 @@ impl Shard {
                 Next::KeepAlive
             });
         }
-        // A departure is told after the packets that came before it.
-        if let Some((key, hash)) = self.heard.departure(&conn.heard)
-            && !self.queues.holds_any(slot, &key, hash)
-        {
-            return Some(Next::Departure(key));
+        // A departure is told after the packets that came before it, and before those of a key that
+        // came back meanwhile, which have joined them.
+        if let Some(departure) = self.heard.departure(&conn.heard) {
+            let Departure {
+                key,
+                hash,
+                returned,
+            } = departure;
+            if returned || !self.queues.holds_any(slot, &key, hash) {
+                return Some(Next::Departure(key));
+            }
         }
         if conn.watcher && conn.notes.is_empty() {
             let watcher = conn.id(slot);
@@ -219,7 +226,7 @@ impl Shard {
                 self.stats.restarting_frames += 1;
             }
             Next::Departure(_) => {
-                self.heard.take_departure(&mut conn.heard);
+                self.heard.departure_told(&mut conn.heard);
                 self.stats.peer_gone_disconnected_frames += 1;
             }
             Next::Note(Note::NotHere(_)) => {
@@ -252,15 +259,4 @@ fn write_presence(change: &Presence, frame: &mut Vec<u8>) {
         }
         .write(frame),
     }
-}
-
-/// The start of a ForwardPacket frame; the destination's key and the packet, `len` bytes together,
-/// follow.
-fn forward_packet_start(src: &[u8; KEY_LEN], len: u32) -> [u8; PACKET_HEADER_BYTES] {
-    let mut start = [0; PACKET_HEADER_BYTES];
-    let header = Header::new(FrameType::ForwardPacket, KEY_LEN as u32 + len);
-    let (head, key) = start.split_at_mut(PACKET_HEADER_BYTES - KEY_LEN);
-    head.copy_from_slice(&header.write());
-    key.copy_from_slice(src);
-    start
 }

@@ -1,10 +1,11 @@
 //! Who has heard from whom: every receiver of a packet is told when the key it came from has left the
 //! region.
 //!
-//! Each pair of a receiver and a key is an entry, found by the pair (has it been noted?), by the key
+//! Each pair of a receiver and a key is one entry, found by the pair (has it been noted?), by the key
 //! (who must be told?) and by the receiver (what to forget with it?). When the key leaves, its entries
 //! move to their receivers' lists of departures to tell: no notice needs memory that the pair did not
-//! have already.
+//! have already. A key that comes back and speaks before its departure was told is told before all
+//! others, and the pair stays noted.
 
 use towline_wire::NodePublic;
 
@@ -21,12 +22,24 @@ struct Entry {
     /// In the receiver's list, of keys heard from or of departures.
     list_next: u32,
     list_prev: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In the list of keys heard from.
+    Heard,
+    /// In the list of departures.
+    Left,
+    /// The same, but the key has sent something since.
+    Returned,
 }
 
 /// A receiver's side: the keys that it heard from, and those whose departure it is not told yet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeardFrom {
     first: u32,
+    /// Those that returned come first.
     gone_first: u32,
     gone_last: u32,
 }
@@ -38,9 +51,19 @@ impl HeardFrom {
         gone_last: NONE,
     };
 
+    #[inline]
     pub(super) const fn has_departures(&self) -> bool {
         self.gone_first != NONE
     }
+}
+
+/// A departure to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Departure {
+    pub(super) key: NodePublic,
+    pub(super) hash: u64,
+    /// The key has sent something since: it is to be told before that is.
+    pub(super) returned: bool,
 }
 
 #[derive(Debug)]
@@ -82,6 +105,9 @@ impl Heard {
         while at != NONE {
             let entry = &self.entries[at];
             if entry.receiver == receiver && entry.hash == hash && entry.key == *key {
+                if entry.state == State::Left {
+                    self.returned(list, at);
+                }
                 return true;
             }
             at = entry.pair_next;
@@ -100,8 +126,9 @@ impl Heard {
             pair_next: self.by_pair[pair].wrapping_sub(1),
             key_next: self.by_key[by_key].wrapping_sub(1),
             key_prev: NONE,
-            list_next: list.first,
+            list_next: NONE,
             list_prev: NONE,
+            state: State::Heard,
         }) else {
             return false;
         };
@@ -111,11 +138,22 @@ impl Heard {
         if key_next != NONE {
             self.entries[key_next].key_prev = index;
         }
-        if list.first != NONE {
-            self.entries[list.first].list_prev = index;
-        }
-        list.first = index;
+        self.push_heard(list, index);
         true
+    }
+
+    #[cold]
+    fn returned(&mut self, list: &mut HeardFrom, index: u32) {
+        self.unlist(list, index);
+        self.entries[index].state = State::Returned;
+        let first = list.gone_first;
+        self.entries[index].list_next = first;
+        if first == NONE {
+            list.gone_last = index;
+        } else {
+            self.entries[first].list_prev = index;
+        }
+        list.gone_first = index;
     }
 
     /// Where `next_to_tell` starts for a key with this hash.
@@ -134,63 +172,101 @@ impl Heard {
             let index = *cursor;
             let entry = &self.entries[index];
             *cursor = entry.key_next;
-            if entry.hash == hash && entry.key == *key {
+            if entry.hash == hash && entry.key == *key && entry.state != State::Left {
                 return Some((index, entry.receiver));
             }
         }
         None
     }
 
-    /// Moves an entry from its receiver's keys to its departures.
+    /// Moves an entry to the end of its receiver's departures. One departure is told for all that the
+    /// receiver was not told of.
     pub(super) fn depart(&mut self, list: &mut HeardFrom, index: u32) {
-        self.unlink(list, index);
-        self.entries[index].list_next = NONE;
-        if list.gone_last == NONE {
+        self.unlist(list, index);
+        self.entries[index].state = State::Left;
+        let last = list.gone_last;
+        self.entries[index].list_prev = last;
+        if last == NONE {
             list.gone_first = index;
         } else {
-            self.entries[list.gone_last].list_next = index;
+            self.entries[last].list_next = index;
         }
         list.gone_last = index;
     }
 
-    /// The receiver's oldest departure, and the hash of its key.
-    pub(super) fn departure(&self, list: &HeardFrom) -> Option<(NodePublic, u64)> {
-        (list.gone_first != NONE).then(|| {
+    /// The receiver's next departure.
+    pub(super) fn departure(&self, list: &HeardFrom) -> Option<Departure> {
+        list.has_departures().then(|| {
             let entry = &self.entries[list.gone_first];
-            (entry.key, entry.hash)
+            Departure {
+                key: entry.key,
+                hash: entry.hash,
+                returned: entry.state == State::Returned,
+            }
         })
     }
 
-    /// The receiver's oldest departure, which is told now.
-    pub(super) fn take_departure(&mut self, list: &mut HeardFrom) -> Option<NodePublic> {
+    /// The receiver's next departure is told now.
+    pub(super) fn departure_told(&mut self, list: &mut HeardFrom) {
         let index = list.gone_first;
         if index == NONE {
-            return None;
+            return;
         }
-        list.gone_first = self.entries[index].list_next;
-        if list.gone_first == NONE {
-            list.gone_last = NONE;
+        if self.entries[index].state == State::Returned {
+            self.unlist(list, index);
+            self.push_heard(list, index);
+        } else {
+            self.remove(list, index);
         }
-        self.entries.remove(index);
-        Some(self.entries[index].key)
     }
 
     /// Forgets a receiver.
     pub(super) fn forget(&mut self, list: &mut HeardFrom) {
         while list.first != NONE {
-            let index = list.first;
-            self.unlink(list, index);
-            self.entries.remove(index);
+            self.remove(list, list.first);
         }
-        while self.take_departure(list).is_some() {}
+        while list.gone_first != NONE {
+            self.remove(list, list.gone_first);
+        }
     }
 
-    /// Takes an entry out of both indices and its receiver's keys.
-    fn unlink(&mut self, list: &mut HeardFrom, index: u32) {
+    fn push_heard(&mut self, list: &mut HeardFrom, index: u32) {
+        let first = list.first;
+        let entry = &mut self.entries[index];
+        entry.state = State::Heard;
+        entry.list_next = first;
+        if first != NONE {
+            self.entries[first].list_prev = index;
+        }
+        list.first = index;
+    }
+
+    /// Takes an entry out of its receiver's list.
+    fn unlist(&mut self, list: &mut HeardFrom, index: u32) {
+        let entry = &mut self.entries[index];
+        let heard = entry.state == State::Heard;
+        let next = core::mem::replace(&mut entry.list_next, NONE);
+        let prev = core::mem::replace(&mut entry.list_prev, NONE);
+        if prev != NONE {
+            self.entries[prev].list_next = next;
+        } else if heard {
+            list.first = next;
+        } else {
+            list.gone_first = next;
+        }
+        if next != NONE {
+            self.entries[next].list_prev = prev;
+        } else if !heard {
+            list.gone_last = prev;
+        }
+    }
+
+    /// Takes an entry out of its receiver's list and both indices, and gives its place back.
+    fn remove(&mut self, list: &mut HeardFrom, index: u32) {
+        self.unlist(list, index);
         let entry = &self.entries[index];
         let (receiver, hash, pair_next) = (entry.receiver, entry.hash, entry.pair_next);
         let (key_next, key_prev) = (entry.key_next, entry.key_prev);
-        let (list_next, list_prev) = (entry.list_next, entry.list_prev);
 
         let pair = self.pair_bucket(receiver, hash);
         let mut at = self.by_pair[pair].wrapping_sub(1);
@@ -212,15 +288,7 @@ impl Heard {
         if key_next != NONE {
             self.entries[key_next].key_prev = key_prev;
         }
-
-        if list_prev == NONE {
-            list.first = list_next;
-        } else {
-            self.entries[list_prev].list_next = list_next;
-        }
-        if list_next != NONE {
-            self.entries[list_next].list_prev = list_prev;
-        }
+        self.entries.remove(index);
     }
 
     const fn key_bucket(&self, hash: u64) -> usize {
@@ -263,13 +331,43 @@ mod tests {
         }
         assert_eq!(tell(&mut heard, &mut lists, &A), [0, 2]);
         assert!(tell(&mut heard, &mut lists, &A).is_empty());
-        assert_eq!(heard.take_departure(&mut lists[0]), Some(A));
-        assert_eq!(heard.take_departure(&mut lists[0]), None);
+        assert_eq!(heard.departure(&lists[0]).map(|left| left.key), Some(A));
+        heard.departure_told(&mut lists[0]);
+        assert_eq!(heard.departure(&lists[0]), None);
         assert!(!lists[1].has_departures());
         heard.forget(&mut lists[2]);
         heard.forget(&mut lists[1]);
         assert_eq!(heard.entries.len(), 0);
         assert!(tell(&mut heard, &mut lists, &B).is_empty());
+    }
+
+    #[test]
+    fn a_key_that_returns_is_told_first_and_stays_noted() {
+        let mut heard = Heard::new(16);
+        let mut lists = [HeardFrom::NOBODY];
+        for key in [&A, &B] {
+            assert!(heard.note(&mut lists[0], 0, key, u64::from(key.0[0])));
+        }
+        for key in [&A, &B] {
+            assert_eq!(tell(&mut heard, &mut lists, key), [0]);
+        }
+        // However often it comes and goes meanwhile, one entry serves.
+        for _ in 0..3 {
+            assert!(heard.note(&mut lists[0], 0, &B, 2));
+            assert_eq!(tell(&mut heard, &mut lists, &B), [0]);
+        }
+        assert!(heard.note(&mut lists[0], 0, &B, 2));
+        assert_eq!(heard.len(), 2);
+        let mut told = Vec::new();
+        while let Some(departure) = heard.departure(&lists[0]) {
+            told.push((departure.key, departure.returned));
+            heard.departure_told(&mut lists[0]);
+        }
+        assert_eq!(told, [(B, true), (A, false)]);
+        assert_eq!(heard.len(), 1);
+        assert_eq!(tell(&mut heard, &mut lists, &B), [0]);
+        heard.forget(&mut lists[0]);
+        assert_eq!(heard.len(), 0);
     }
 
     #[test]

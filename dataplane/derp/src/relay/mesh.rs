@@ -10,6 +10,7 @@ use towline_wire::{NodePublic, Time};
 
 use super::mailbox::Mailbox;
 use super::message::Control;
+use super::presence::LeftFrom;
 use super::slab::NONE;
 use super::{CloseReason, Shard, ShardId, UplinkId};
 
@@ -218,7 +219,7 @@ impl Shard {
         if record.is_away() {
             self.stats.clients_remote -= 1;
             self.left_region(index);
-            self.changed(now, index, mail);
+            self.changed(now, index, LeftFrom::OtherRelays, mail);
         }
     }
 

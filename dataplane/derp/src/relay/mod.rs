@@ -117,8 +117,10 @@ impl Shard {
             age_max_ns: config.queue_age_max.as_nanos() as u64,
             bytes_aged: config.queue_bytes_aged,
         };
+        // Keys of other relays count twice: those that are learned while all others are being missed.
         // One departure more, while it is decided who is not told about it.
-        let keys_max = config.connections_max + config.remote_keys_max + config.departures_max + 1;
+        let keys_max =
+            config.connections_max + 2 * config.remote_keys_max + config.departures_max + 1;
         Self {
             stats: Stats::default(),
             random: Random::new(seed),
@@ -137,7 +139,7 @@ impl Shard {
                 try_for_ms: 0,
             },
             scratch: Vec::with_capacity(FRAME_BUF_BYTES_MIN),
-            changes: Changes::new(config.shard, config.shards, config.departures_max),
+            changes: Changes::new(&config),
             watchers: Vec::new(),
             uplinks: vec![NONE; UPLINKS_MAX],
             outbox: Outbox::new(config.shards),

@@ -4,7 +4,8 @@
 //! Nothing is queued for them. The keys of the shard are listed in the order of their last change, and
 //! each subscriber has a place in that list; what lies after it is told as fast as it is taken, in the
 //! state that it has then. A key that left stays listed until everybody was told; there are only so
-//! many of these, and a subscriber that holds up too many is given up.
+//! many of these, and a subscriber that holds up too many is given up. A relay of the mesh may be lost
+//! with all of its keys at once: these are counted apart, and all of them have room.
 
 use std::collections::VecDeque;
 
@@ -16,7 +17,7 @@ use super::message::{Control, Message, Presence};
 use super::notes::Note;
 use super::slab::NONE;
 use super::table::Table;
-use super::{CloseReason, ConnId, Shard, ShardId};
+use super::{CloseReason, ConnId, Shard, ShardConfig, ShardId};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
@@ -44,14 +45,33 @@ pub(super) struct Changes {
     last: u32,
     counter: u64,
     subscribers: Vec<Subscriber>,
-    /// Records of keys that went, with the change that it was, oldest first.
-    departures: VecDeque<(u32, u64)>,
-    departures_max: usize,
+    /// Keys that went, oldest first.
+    departures: VecDeque<Departure>,
+    /// How many of them left connections here, and how many other relays.
+    held: [usize; 2],
+    held_max: [usize; 2],
+}
+
+/// A key that went.
+#[derive(Debug, Clone, Copy)]
+struct Departure {
+    record: u32,
+    /// The change that it was.
+    changed: u64,
+    from: LeftFrom,
+}
+
+/// Where a key was until it left the region, or this relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftFrom {
+    Here,
+    OtherRelays,
 }
 
 impl Changes {
-    pub(super) fn new(me: ShardId, shards: u16, departures_max: u32) -> Self {
-        let subscribers = (0..shards).map(ShardId).filter(|shard| *shard != me);
+    pub(super) fn new(config: &ShardConfig) -> Self {
+        let me = config.shard;
+        let subscribers = (0..config.shards).map(ShardId).filter(|shard| *shard != me);
         Self {
             first: NONE,
             last: NONE,
@@ -65,12 +85,13 @@ impl Changes {
                 })
                 .collect(),
             departures: VecDeque::new(),
-            departures_max: departures_max as usize,
+            held: [0; 2],
+            held_max: [config.departures_max, config.remote_keys_max].map(|max| max as usize),
         }
     }
 
-    /// Moves a record to the end of the order.
-    fn touch(&mut self, table: &mut Table, index: u32) {
+    /// Moves a record to the end of the order. `from` is for keys that went.
+    fn touch(&mut self, table: &mut Table, index: u32, from: LeftFrom) {
         if table[index].listed {
             self.unlist(table, index);
         }
@@ -92,7 +113,12 @@ impl Changes {
             }
         }
         if table[index].is_away() {
-            self.departures.push_back((index, self.counter));
+            self.held[from as usize] += 1;
+            self.departures.push_back(Departure {
+                record: index,
+                changed: self.counter,
+                from,
+            });
         }
     }
 
@@ -147,6 +173,21 @@ impl Changes {
             .retain(|subscriber| subscriber.audience != audience);
     }
 
+    fn holds_too_many(&self) -> bool {
+        (self.held.iter().zip(&self.held_max)).any(|(held, max)| held > max)
+    }
+
+    /// How many keys have left the region, of those that a subscriber was not told about.
+    fn gone_untold(&self, table: &Table, subscriber: usize) -> u64 {
+        let mut at = self.subscribers[subscriber].next;
+        let mut count = 0;
+        while at != NONE {
+            count += u64::from(table[at].is_gone());
+            at = table[at].later;
+        }
+        count
+    }
+
     /// The subscriber that was not told about the oldest change, and that change.
     fn slowest(&self, table: &Table) -> Option<(usize, u64)> {
         (self.subscribers.iter().enumerate())
@@ -157,9 +198,16 @@ impl Changes {
 }
 
 impl Shard {
-    /// Notes that a key came or went, and tells those who can be told now.
-    pub(super) fn changed(&mut self, now: Time, record: u32, mail: &mut impl Mailbox) {
-        self.changes.touch(&mut self.table, record);
+    /// Notes that a key came or went, and tells those who can be told now. `from` is where it was, if it
+    /// went.
+    pub(super) fn changed(
+        &mut self,
+        now: Time,
+        record: u32,
+        from: LeftFrom,
+        mail: &mut impl Mailbox,
+    ) {
+        self.changes.touch(&mut self.table, record, from);
         self.tell_changes(now, mail);
     }
 
@@ -188,7 +236,7 @@ impl Shard {
         {
             self.tell_changes(now, mail);
         } else {
-            self.close_anywhere(now, shard, conn, CloseReason::WatcherLags, mail);
+            self.close_anywhere(now, shard, conn, CloseReason::TooManyWatchers, mail);
         }
     }
 
@@ -277,18 +325,20 @@ impl Shard {
         loop {
             let slowest = self.changes.slowest(&self.table);
             let unread = slowest.map_or(u64::MAX, |(_, changed)| changed);
-            while let Some((index, changed)) = self.changes.departures.front().copied() {
+            while let Some(departure) = self.changes.departures.front().copied() {
+                let (index, changed) = (departure.record, departure.changed);
                 let record = &self.table[index];
                 let current = record.listed && record.changed == changed && record.is_away();
                 if current && changed >= unread {
                     break;
                 }
                 self.changes.departures.pop_front();
+                self.changes.held[departure.from as usize] -= 1;
                 if current {
                     self.forget_departure(index);
                 }
             }
-            if self.changes.departures.len() <= self.changes.departures_max {
+            if !self.changes.holds_too_many() {
                 return;
             }
             let Some((index, _)) = slowest else {
@@ -309,8 +359,8 @@ impl Shard {
     fn give_up(&mut self, now: Time, index: usize, mail: &mut impl Mailbox) {
         match self.changes.subscribers[index].audience {
             Audience::Shard(_) => {
+                self.stats.notices_lost += self.changes.gone_untold(&self.table, index);
                 self.changes.subscribers[index].next = NONE;
-                self.stats.notices_lost += 1;
             }
             Audience::Watcher { shard, conn } => {
                 self.changes.subscribers.remove(index);

@@ -4,6 +4,7 @@
 //! The owner of the destination decides: a connection of its own, else a relay of the mesh that has
 //! one, else nobody. What came from another relay goes no further than to a connection here.
 
+use towline_wire::frame::{ForwardPacket, SendPacket};
 pub(super) use towline_wire::key::KEY_LEN;
 use towline_wire::limits::QUEUE_NOT_HERE_MAX;
 use towline_wire::{NodePublic, Time, disco};
@@ -56,10 +57,9 @@ impl Shard {
         mail: &mut impl Mailbox,
     ) {
         let start = body.start(&self.queues.blocks);
-        let Some((dst, packet)) = start.split_first_chunk::<KEY_LEN>() else {
+        let Ok(SendPacket { dst, packet }) = SendPacket::parse(start) else {
             return;
         };
-        let dst = NodePublic(*dst);
         let kind = kind_of(packet);
         let len = body.len() - KEY_LEN;
         self.stats.received[kind as usize].count(len);
@@ -85,13 +85,9 @@ impl Shard {
         mail: &mut impl Mailbox,
     ) {
         let start = body.start(&self.queues.blocks);
-        let Some((src, rest)) = start.split_first_chunk::<KEY_LEN>() else {
+        let Ok(ForwardPacket { src, dst, packet }) = ForwardPacket::parse(start) else {
             return;
         };
-        let Some((dst, packet)) = rest.split_first_chunk::<KEY_LEN>() else {
-            return;
-        };
-        let (src, dst) = (NodePublic(*src), NodePublic(*dst));
         let kind = kind_of(packet);
         self.stats.packets_forwarded_in += 1;
         self.conns[slot].received.count(body.len() - 2 * KEY_LEN);
@@ -221,7 +217,13 @@ impl Shard {
         };
         let conn = &mut self.conns[dst];
         let pushed = (self.queues).push(now, &mut conn.out, &arrival, &mut self.stats);
-        if pushed == Pushed::NewFlow && !self.heard.note(&mut conn.heard, dst, src, src_hash) {
+        // A flow that was there may be what its sender left behind before it came back.
+        let to_note = match pushed {
+            Pushed::NewFlow => true,
+            Pushed::Queued => conn.heard.has_departures(),
+            Pushed::Dropped => false,
+        };
+        if to_note && !self.heard.note(&mut conn.heard, dst, src, src_hash) {
             self.stats.heard_full += 1;
         }
         self.mark_writable(dst);

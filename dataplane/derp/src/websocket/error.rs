@@ -66,8 +66,6 @@ impl CloseCode {
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// The peer sent a kind of message that is not accepted.
     pub const UNSUPPORTED_DATA: Self = Self(1003);
-    /// The peer sent what policy does not allow.
-    pub const POLICY_VIOLATION: Self = Self(1008);
     /// The peer sent a frame that is too long.
     pub const TOO_BIG: Self = Self(1009);
 

@@ -23,12 +23,10 @@ pub(crate) fn config() -> Config {
     Config::new(server_key())
 }
 
-/// A connection of a stranger from the network, inside TLS.
+/// A connection of a stranger from the network.
 pub(crate) fn conn() -> ConnInfo {
     ConnInfo {
         peer: "192.0.2.7:4711".parse().unwrap(),
-        local: "198.51.100.1:443".parse().unwrap(),
-        tls: true,
         plain_http_port: false,
         debug_allowed: false,
     }

@@ -71,6 +71,65 @@ fn packets_reach_their_destination_and_departures_those_who_heard() {
     });
 }
 
+/// What waits for a slow reader ties a departure to the packets before it, but never to those after it.
+#[test]
+fn a_sender_that_comes_back_to_a_slow_reader_is_missed_each_time_it_left() {
+    everywhere(|net| {
+        let [reader, other] = [1, 3].map(|n| net.client(n));
+        let [key_a, key_other] = [2, 3].map(key);
+        let first = net.client(2);
+        net.set_room(reader, Some(0));
+        net.send(first, &key(1), &[1; 1000]);
+        net.send(other, &key(1), &[3; 1000]);
+        net.run();
+        net.leave(first);
+        net.leave(other);
+        net.run();
+        let second = net.client(2);
+        net.send(second, &key(1), &[2; 1000]);
+        net.run();
+        net.set_room(reader, None);
+        net.run();
+        let told = net.take(reader);
+        let place = |frame: Frame| told.iter().position(|f| *f == frame).expect("it is told");
+        let gone = place(Frame::Gone(key_a));
+        assert!(gone < place(Frame::Recv(key_a, vec![2; 1000])), "{told:?}");
+        let last = place(Frame::Recv(key_other, vec![3; 1000]));
+        assert!(last < place(Frame::Gone(key_other)));
+        assert_eq!(told.len(), 5);
+
+        net.leave(second);
+        net.run();
+        assert_eq!(net.take(reader), [Frame::Gone(key_a)]);
+    });
+}
+
+/// A sender that came back and does not fall silent must not hold up what the reader is told of others.
+#[test]
+fn departures_are_told_though_a_sender_that_came_back_keeps_its_queue_full() {
+    let mut net = Net::single(1, 1);
+    let [reader, other] = [1, 3].map(|n| net.client(n));
+    let first = net.client(2);
+    net.set_room(reader, Some(0));
+    net.send(first, &key(1), &[1; 1000]);
+    net.send(other, &key(1), &[3; 1000]);
+    net.run();
+    net.leave(first);
+    net.leave(other);
+    let second = net.client(2);
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        for _ in 0..10 {
+            net.send(second, &key(1), &[2; 1000]);
+        }
+        net.set_room(reader, Some(2500));
+        net.run();
+        told.extend(net.take(reader));
+    }
+    let gone = |n| told.iter().filter(|f| **f == Frame::Gone(key(n))).count();
+    assert_eq!([gone(2), gone(3)], [1, 1]);
+}
+
 #[test]
 fn homes_are_counted() {
     everywhere(|net| {

@@ -190,3 +190,55 @@ fn what_other_relays_say_is_not_lost_in_full_mailboxes() {
     net.pass(Duration::from_secs(2));
     assert_eq!(net.stats(0).clients_remote, 0);
 }
+
+/// However many keys go with a relay: their departures wait for full mailboxes, and none is lost.
+#[test]
+fn everybody_who_is_lost_with_a_relay_is_missed() {
+    let near = RelaySpec {
+        shards: 4,
+        mail_room: 3,
+        configure: |config| config.departures_max = 10,
+    };
+    let mut net = Net::new(1, &[near, RelaySpec::default()]);
+    net.mesh(0, 1, 0);
+    net.mesh(1, 0, 0);
+    let receivers: Vec<_> = (0..8).map(|n| client(&mut net, 0, n)).collect();
+    for n in 100..300 {
+        let sender = client(&mut net, 1, n);
+        for to in 0..8 {
+            net.send(sender, &key(to), b"x");
+            net.run();
+        }
+    }
+    for receiver in &receivers {
+        assert_eq!(net.take_packets(*receiver).len(), 200);
+    }
+    net.break_mesh(0, 1);
+    net.pass(Duration::from_secs(2));
+    for receiver in receivers {
+        let told = net.take(receiver);
+        let missed = (100..300).filter(|n| told.contains(&Frame::Gone(key(*n))));
+        assert_eq!(missed.count(), 200);
+    }
+    assert_eq!(net.stats(0).notices_lost, 0);
+}
+
+#[test]
+fn departures_that_another_shard_was_not_told_are_counted_one_by_one() {
+    let spec = RelaySpec {
+        shards: 2,
+        mail_room: 0,
+        configure: |config| config.departures_max = 10,
+    };
+    let mut net = Net::new(1, &[spec]);
+    let owner = net.shard_of(0, &key(0)).config().shard;
+    let of_one_shard: Vec<_> = (0..100)
+        .filter(|n| net.shard_of(0, &key(*n)).config().shard == owner)
+        .take(11)
+        .collect();
+    for n in of_one_shard {
+        let client = client(&mut net, 0, n);
+        net.leave(client);
+    }
+    assert_eq!(net.stats(0).notices_lost, 11);
+}

@@ -3,6 +3,7 @@
 use towline_derp::connected::Connected;
 use towline_derp::relay::CloseReason;
 use towline_wire::frame::FrameType;
+use towline_wire::limits::SHARD_WATCHERS_MAX;
 
 use crate::clients::everywhere;
 use crate::frames::Frame;
@@ -158,6 +159,22 @@ fn everywhere_with_few_departures(scenario: impl Fn(&mut Net)) {
         };
         scenario(&mut Net::new(7, &[spec]));
     }
+}
+
+#[test]
+fn one_watcher_too_many_is_told_why() {
+    let mut net = Net::single(1, 1);
+    let watchers: Vec<_> = (0..=SHARD_WATCHERS_MAX)
+        .map(|n| {
+            let watcher = net.connect(0, mesh_client(n));
+            net.set_room(watcher, Some(0));
+            net.frame(watcher, FrameType::WatchConns, &[]);
+            watcher
+        })
+        .collect();
+    net.run();
+    let ends: Vec<_> = watchers.iter().filter_map(|w| net.end_of(*w)).collect();
+    assert_eq!(ends, [End::Closed(CloseReason::TooManyWatchers)]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use super::Region;
+use super::{PoolId, Region};
 use crate::DriverConfig;
 
 /// Buffers of the configuration that are joined into one to be shared.
@@ -16,6 +16,7 @@ const JOINED: u16 = 4;
 #[derive(Debug)]
 #[must_use = "a receive buffer that is not recycled is lost to the driver"]
 pub struct RecvBuf {
+    pool: PoolId,
     offset: u32,
     len: u32,
     buffer: u16,
@@ -40,10 +41,11 @@ pub struct Received<'a> {
 }
 
 impl<'a> Received<'a> {
-    /// The bytes of a received buffer.
+    /// The bytes of a received buffer; none of another driver's.
     #[must_use]
     pub fn bytes(&self, buf: &RecvBuf) -> &'a [u8] {
-        self.pool.region.bytes(self.pool.start(buf), buf.len())
+        let (start, len) = self.pool.range(buf);
+        self.pool.region.bytes(start, len)
     }
 }
 
@@ -58,6 +60,7 @@ struct Buffer {
 }
 
 pub(crate) struct RecvPool {
+    id: PoolId,
     region: Region,
     buffer_bytes: u32,
     buffers: Box<[Buffer]>,
@@ -66,6 +69,7 @@ pub(crate) struct RecvPool {
 impl RecvPool {
     pub(crate) fn new(count: u16, buffer_bytes: u32) -> io::Result<Self> {
         Ok(Self {
+            id: PoolId::next(),
             region: Region::new(usize::from(count) * buffer_bytes as usize)?,
             buffer_bytes,
             buffers: vec![Buffer::default(); usize::from(count)].into_boxed_slice(),
@@ -118,6 +122,7 @@ impl RecvPool {
         state.held += 1;
         state.retired |= retire;
         RecvBuf {
+            pool: self.id,
             offset,
             len,
             buffer,
@@ -138,7 +143,13 @@ impl RecvPool {
         self.reset_if_free(buffer)
     }
 
-    /// A slice came back. The buffer when this made it free.
+    /// Whether a slice is one of this pool's.
+    #[inline]
+    pub(crate) fn owns(&self, buf: &RecvBuf) -> bool {
+        buf.pool == self.id
+    }
+
+    /// A slice of this pool came back. The buffer when this made it free.
     pub(crate) fn recycle(&mut self, buf: RecvBuf) -> Option<u16> {
         let state = &mut self.buffers[usize::from(buf.buffer)];
         debug_assert!(state.held > 0, "a slice of a buffer that has none");
@@ -147,8 +158,8 @@ impl RecvPool {
     }
 
     pub(crate) fn bytes_mut(&mut self, buf: &RecvBuf) -> &mut [u8] {
-        let start = self.start(buf);
-        self.region.bytes_mut(start, buf.len())
+        let (start, len) = self.range(buf);
+        self.region.bytes_mut(start, len)
     }
 
     pub(crate) fn view(&self) -> Received<'_> {
@@ -160,8 +171,14 @@ impl RecvPool {
         self.region.leak();
     }
 
-    fn start(&self, buf: &RecvBuf) -> usize {
-        usize::from(buf.buffer) * self.buffer_bytes as usize + buf.offset as usize
+    /// Start and length of a slice; nothing of another pool's.
+    #[inline]
+    fn range(&self, buf: &RecvBuf) -> (usize, usize) {
+        if !self.owns(buf) {
+            return (0, 0);
+        }
+        let start = usize::from(buf.buffer) * self.buffer_bytes as usize + buf.offset as usize;
+        (start, buf.len())
     }
 
     fn reset_if_free(&mut self, buffer: u16) -> bool {

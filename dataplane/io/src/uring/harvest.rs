@@ -11,7 +11,7 @@ use super::socket::{
 };
 use super::user_data::{Op, unpack};
 use crate::flags::Flags;
-use crate::{Completion, Features, RecvBuf, SendBuf, SocketId};
+use crate::{Completion, Features, RecvBuf, SocketId};
 
 impl Uring {
     pub(super) fn handle_harvested(&mut self, out: &mut Vec<Completion>) {
@@ -102,7 +102,7 @@ impl Uring {
             return;
         };
         socket.flags.remove(SEND);
-        let (token, buf) = (socket.token, SendBuf::from_index(socket.send_buf));
+        let (token, buf) = (socket.token, self.send.taken(socket.send_buf));
         let result = if result < 0 {
             Err(io::Error::from_raw_os_error(-result))
         } else {

@@ -44,7 +44,6 @@ pub(super) struct Accepted {
     /// For the shard; the stream that the handshake uses is another descriptor of the same socket.
     pub(super) socket: HalfOpen,
     pub(super) peer: SocketAddr,
-    pub(super) local: SocketAddr,
     pub(super) tls: bool,
     pub(super) plain_http_port: bool,
     pub(super) place: OwnedSemaphorePermit,
@@ -193,7 +192,6 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
             let accepted = Accepted {
                 socket: HalfOpen::new(stream.try_clone()?),
                 peer: canonical(peer),
-                local: canonical(stream.local_addr()?),
                 tls: listener.tls,
                 plain_http_port: listener.plain_http_port,
                 place,

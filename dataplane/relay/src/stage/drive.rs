@@ -75,8 +75,8 @@ async fn handshake<S: Stream>(
         let header = read
             .map_err(|_| StageError::Timeout("the PROXY header"))?
             .map_err(StageError::Proxy)?;
-        if let Some((peer, local)) = header.addresses {
-            (accepted.peer, accepted.local) = (peer, local);
+        if let Some(client) = header.client {
+            accepted.peer = client;
         }
         first = header.rest;
     }
@@ -95,8 +95,6 @@ async fn handshake<S: Stream>(
     };
     let conn = ConnInfo {
         peer: accepted.peer,
-        local: accepted.local,
-        tls: accepted.tls,
         plain_http_port: accepted.plain_http_port,
         debug_allowed: context.pages.debug_allowed(accepted.peer.ip()),
     };

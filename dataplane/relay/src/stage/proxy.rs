@@ -12,8 +12,8 @@ const HEADER_BYTES_MAX: usize = 4 << 10;
 
 /// What a header said, and what was read behind it.
 pub(super) struct ProxyHeader {
-    /// The client's address and the one it connected to; `None` when the balancer speaks for itself (`LOCAL`).
-    pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
+    /// The client's address; `None` when the balancer speaks for itself (`LOCAL`).
+    pub(super) client: Option<SocketAddr>,
     pub(super) rest: Vec<u8>,
 }
 
@@ -45,21 +45,15 @@ pub(super) async fn read<S: Stream>(stream: &S) -> Result<ProxyHeader, String> {
 
 fn parse(bytes: &[u8]) -> Result<ProxyHeader, ParseError> {
     let header = Header::try_from(bytes)?;
-    let addresses = match (header.command, header.addresses) {
+    let client = match (header.command, header.addresses) {
         (ppp::v2::Command::Local, _) => None,
-        (_, Addresses::IPv4(v4)) => Some((
-            SocketAddr::new(v4.source_address.into(), v4.source_port),
-            SocketAddr::new(v4.destination_address.into(), v4.destination_port),
-        )),
-        (_, Addresses::IPv6(v6)) => Some((
-            SocketAddr::new(v6.source_address.into(), v6.source_port),
-            SocketAddr::new(v6.destination_address.into(), v6.destination_port),
-        )),
+        (_, Addresses::IPv4(v4)) => Some(SocketAddr::new(v4.source_address.into(), v4.source_port)),
+        (_, Addresses::IPv6(v6)) => Some(SocketAddr::new(v6.source_address.into(), v6.source_port)),
         _ => None,
     };
     let len = header.header.len();
     Ok(ProxyHeader {
-        addresses,
+        client,
         rest: bytes[len..].to_vec(),
     })
 }
@@ -69,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_names_both_ends_and_leaves_the_rest() {
+    fn a_header_names_the_client_and_leaves_the_rest() {
         let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
         bytes.extend_from_slice(&[192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x34, 0x01, 0xbb]);
         for cut in 0..bytes.len() {
@@ -77,9 +71,7 @@ mod tests {
         }
         bytes.extend_from_slice(b"\x16\x03\x01");
         let header = parse(&bytes).unwrap();
-        let (peer, local) = header.addresses.unwrap();
-        assert_eq!(peer, "192.0.2.1:4660".parse().unwrap());
-        assert_eq!(local, "198.51.100.2:443".parse().unwrap());
+        assert_eq!(header.client, Some("192.0.2.1:4660".parse().unwrap()));
         assert_eq!(header.rest, b"\x16\x03\x01");
     }
 

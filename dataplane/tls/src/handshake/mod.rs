@@ -31,9 +31,6 @@ pub struct Established {
     pub key_exchange: Option<NamedGroup>,
     /// Application protocol, when both sides named one.
     pub alpn: Option<Vec<u8>>,
-    /// Server: the name that the client asked for. `None` without SNI, and on a resumed session
-    /// (whose ticket is bound to the name it was issued for).
-    pub server_name: Option<String>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
     /// Client: the relay's DERP key from its meta certificate, in TLS 1.3 (where the peer's

@@ -76,9 +76,8 @@ impl ServerHandshake {
     /// The configuration cannot be used.
     pub fn new(config: &ServerConfig) -> Result<Self, HandshakeError> {
         let mut rustls = config.rustls.clone();
-        let witness = Arc::new(Witness::new(Some(rustls.cert_resolver)));
+        let witness = Arc::new(Witness::default());
         rustls.key_log = Arc::<Witness>::clone(&witness);
-        rustls.cert_resolver = Arc::<Witness>::clone(&witness);
         let connection = UnbufferedServerConnection::new(Arc::new(rustls))?;
         Ok(Self {
             driver: Some(Driver::new(connection, SERVER_INPUT_BYTES_MAX)),
@@ -100,13 +99,9 @@ impl ServerHandshake {
         let (secrets, _) = connection
             .dangerous_into_kernel_connection()
             .map_err(HandshakeError::Local)?;
-        let mut seen = self.witness.take();
-        let server_name = seen.server_name.take();
+        let seen = self.witness.take();
         let established = negotiated.establish(false, secrets, seen, None, &bytes[taken..])?;
-        Ok(Some(Established {
-            server_name,
-            ..established
-        }))
+        Ok(Some(established))
     }
 
     /// Bytes to send to the peer.
@@ -135,7 +130,7 @@ impl ClientHandshake {
         server_name: ServerName<'static>,
     ) -> Result<Self, HandshakeError> {
         let mut rustls = config.rustls.clone();
-        let witness = Arc::new(Witness::new(None));
+        let witness = Arc::new(Witness::default());
         rustls.key_log = Arc::<Witness>::clone(&witness);
         let connection = UnbufferedClientConnection::new(Arc::new(rustls), server_name)?;
         let mut driver = Driver::new(connection, CLIENT_INPUT_BYTES_MAX);
@@ -260,7 +255,6 @@ impl Negotiated {
             leftover: leftover.to_vec(),
             key_exchange: self.key_exchange,
             alpn: self.alpn,
-            server_name: None,
             resumed: self.resumed,
             meta_key: None,
         })

@@ -1,16 +1,13 @@
-//! What a handshake says on its way and does not repeat at its end: the traffic secrets, and the
-//! name that the client asked for.
+//! What a handshake says on its way and does not repeat at its end: the traffic secrets.
 //!
 //! `rustls` gives keys out at the end but keeps the secrets they come from, which a TLS 1.3 key
 //! update needs, in a structure of 0.9 KiB for each connection. It names them to its key log, so
 //! each handshake has a key log of its own that remembers two secrets (96 bytes) and the rest
 //! is dropped. Nothing is ever written anywhere.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustls::KeyLog;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::suite::SECRET_BYTES_MAX;
@@ -22,7 +19,6 @@ const SERVER_SECRET: &str = "SERVER_TRAFFIC_SECRET_0";
 pub(super) struct Seen {
     pub(super) client_secret: Zeroizing<[u8; SECRET_BYTES_MAX]>,
     pub(super) server_secret: Zeroizing<[u8; SECRET_BYTES_MAX]>,
-    pub(super) server_name: Option<String>,
 }
 
 impl Default for Seen {
@@ -30,25 +26,17 @@ impl Default for Seen {
         Self {
             client_secret: Zeroizing::new([0; SECRET_BYTES_MAX]),
             server_secret: Zeroizing::new([0; SECRET_BYTES_MAX]),
-            server_name: None,
         }
     }
 }
 
-/// The key log, and for a server the resolver, of one handshake.
+/// The key log of one handshake.
+#[derive(Default)]
 pub(super) struct Witness {
-    resolver: Option<Arc<dyn ResolvesServerCert>>,
     seen: Mutex<Seen>,
 }
 
 impl Witness {
-    pub(super) fn new(resolver: Option<Arc<dyn ResolvesServerCert>>) -> Self {
-        Self {
-            resolver,
-            seen: Mutex::default(),
-        }
-    }
-
     pub(super) fn take(&self) -> Seen {
         core::mem::take(&mut *self.lock())
     }
@@ -80,12 +68,5 @@ impl KeyLog for Witness {
 
     fn will_log(&self, label: &str) -> bool {
         matches!(label, CLIENT_SECRET | SERVER_SECRET)
-    }
-}
-
-impl ResolvesServerCert for Witness {
-    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.lock().server_name = client_hello.server_name().map(str::to_owned);
-        self.resolver.as_ref()?.resolve(client_hello)
     }
 }

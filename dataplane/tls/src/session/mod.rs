@@ -32,7 +32,7 @@ use record::content;
 use sealer::Sealer;
 
 use crate::error::{TlsError, alert};
-use crate::suite::{Cipher, Version};
+use crate::suite::Version;
 
 /// What one record held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,16 +127,6 @@ impl Session {
             reassembly: Reassembly::default(),
             tickets,
         }
-    }
-
-    /// Protocol version of this session.
-    pub fn version(&self) -> Version {
-        self.version
-    }
-
-    /// Cipher of this session.
-    pub fn cipher(&self) -> Cipher {
-        self.sealer.key.cipher()
     }
 
     /// Opens one whole record in place. `record` is exactly the bytes that
@@ -354,7 +344,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("version", &self.version)
-            .field("cipher", &self.cipher())
+            .field("cipher", &self.sealer.key.cipher())
             .field("reading", &self.reading)
             .field("writing", &self.writing)
             .finish_non_exhaustive()

@@ -1,7 +1,8 @@
 //! ClosePeer, mesh client to server: close the connections of this peer.
 
-use super::{FrameType, Malformed, write_frame};
+use super::{BodyBytes, FrameType, Malformed, write_frame};
 use crate::NodePublic;
+use crate::key::KEY_LEN;
 
 /// Layout: `key: [u8; 32]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,9 @@ pub struct ClosePeer {
 }
 
 impl ClosePeer {
+    /// Bytes of the body.
+    pub const BODY_BYTES: BodyBytes = BodyBytes::exactly(KEY_LEN);
+
     /// Reads the body of a frame.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
 //! DERP frames: five bytes of header (type, length), then a body; one file for each type.
 //!
 //! `parse` takes a whole body and refuses what derper refuses, `write` appends a whole frame with its
-//! header. Packets are never copied here: the three packet frames borrow theirs and offer their
-//! header as an array. Reassembly of the stream, order of frames and who may send what are `derp`'s.
+//! header. `BODY_BYTES` says how long a body may be, to refuse a frame by its header; `FIELDS_BYTES` how
+//! much of it means something today, where longer ones are allowed. Packets are never copied here: the
+//! three packet frames borrow theirs and offer what precedes it as an array. Reassembly of the stream,
+//! order of frames and who may send what are `derp`'s.
 //!
 //! Layouts are those of Tailscale's `derp/derp.go`; integers are big endian.
 
+mod body_bytes;
 mod client_info;
 mod close_peer;
 mod forward_packet;
@@ -23,9 +26,10 @@ mod server_info;
 mod server_key;
 mod watch_conns;
 
+pub use body_bytes::BodyBytes;
 pub use client_info::ClientInfo;
 pub use close_peer::ClosePeer;
-pub use forward_packet::{ForwardPacket, forward_packet_header};
+pub use forward_packet::{ForwardPacket, forward_packet_start};
 pub use health::Health;
 pub use keep_alive::KeepAlive;
 pub use note_preferred::NotePreferred;
@@ -84,26 +88,6 @@ pub enum FrameType {
 }
 
 impl FrameType {
-    /// Every type that we know, in order of its number.
-    pub const ALL: [Self; 16] = [
-        Self::ServerKey,
-        Self::ClientInfo,
-        Self::ServerInfo,
-        Self::SendPacket,
-        Self::RecvPacket,
-        Self::KeepAlive,
-        Self::NotePreferred,
-        Self::PeerGone,
-        Self::PeerPresent,
-        Self::ForwardPacket,
-        Self::WatchConns,
-        Self::ClosePeer,
-        Self::Ping,
-        Self::Pong,
-        Self::Health,
-        Self::Restarting,
-    ];
-
     /// The type with this number; `None` for a frame that we skip.
     #[must_use]
     pub const fn from_u8(kind: u8) -> Option<Self> {

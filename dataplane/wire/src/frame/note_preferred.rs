@@ -1,12 +1,15 @@
 //! NotePreferred, client to server: whether this relay is the client's home, where peers look for it.
 
-use super::{FrameType, Malformed, write_frame};
+use super::{BodyBytes, FrameType, Malformed, write_frame};
 
 /// Layout: one byte, 0 for "no", anything else for "yes" (written as 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotePreferred(pub bool);
 
 impl NotePreferred {
+    /// Bytes of the body.
+    pub const BODY_BYTES: BodyBytes = BodyBytes::exactly(1);
+
     /// Reads the body of a frame.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 use super::{FrameType, Malformed, write_frame};
 use crate::NodePublic;
+use crate::key::KEY_LEN;
 
 /// Layout: `key: [u8; 32]`, `reason: u8` (old servers leave it out), then bytes of future versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,9 @@ impl GoneReason {
 }
 
 impl PeerGone {
+    /// Bytes of the body that mean something.
+    pub const FIELDS_BYTES: usize = KEY_LEN + 1;
+
     /// Reads the body of a frame; one of 32 bytes means "disconnected".
     ///
     /// # Errors

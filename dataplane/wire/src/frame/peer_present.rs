@@ -5,6 +5,7 @@ use core::ops::BitOr;
 
 use super::{FrameType, Malformed, write_frame};
 use crate::NodePublic;
+use crate::key::KEY_LEN;
 
 /// Layout: `key: [u8; 32]`, then perhaps `ip: [u8; 16]` (IPv4 as v4-mapped) and `port: u16`, then
 /// perhaps `flags: u8`, then bytes of future versions. The bodies in use are 32, 50 and 51 bytes.
@@ -33,12 +34,6 @@ impl PresentFlags {
     pub const PROBER: Self = Self(4);
     /// It said that another node of the region would suit it better.
     pub const NOT_IDEAL: Self = Self(8);
-
-    /// Whether all of `flags` are set.
-    #[must_use]
-    pub const fn contains(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
 }
 
 impl BitOr for PresentFlags {
@@ -50,6 +45,9 @@ impl BitOr for PresentFlags {
 }
 
 impl PeerPresent {
+    /// Bytes of the body that mean something.
+    pub const FIELDS_BYTES: usize = KEY_LEN + 16 + 2 + 1;
+
     /// Reads the body of a frame. A body that ends inside the address or before the flags has none.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
 //! WatchConns, mesh client to server: send `PeerPresent` for all who are connected, then changes.
 
-use super::{FrameType, Malformed, write_frame};
+use super::{BodyBytes, FrameType, Malformed, write_frame};
 
 /// Layout: empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatchConns;
 
 impl WatchConns {
+    /// Bytes of the body.
+    pub const BODY_BYTES: BodyBytes = BodyBytes::exactly(0);
+
     /// Reads the body of a frame.
     ///
     /// # Errors

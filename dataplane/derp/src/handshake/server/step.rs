@@ -14,10 +14,6 @@ use crate::websocket::Codec;
 pub struct ConnInfo {
     /// The client's address, from the socket or a trusted PROXY header.
     pub peer: SocketAddr,
-    /// The address it connected to.
-    pub local: SocketAddr,
-    /// Whether the bytes are inside TLS of ours.
-    pub tls: bool,
     /// Whether this is the plain HTTP port beside a TLS one.
     pub plain_http_port: bool,
     /// Whether the client may see metrics and debug pages.

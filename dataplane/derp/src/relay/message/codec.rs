@@ -295,11 +295,12 @@ impl Fields<'_> {
     }
 }
 
-const CLOSE_REASONS: [CloseReason; 8] = [
+const CLOSE_REASONS: [CloseReason; 9] = [
     CloseReason::Kicked,
     CloseReason::ClosedByMesh,
     CloseReason::TooManyDuplicates,
     CloseReason::WatcherLags,
+    CloseReason::TooManyWatchers,
     CloseReason::MeshBacklog,
     CloseReason::UplinkSilent,
     CloseReason::OutOfStorage,

@@ -41,7 +41,7 @@ pub(super) enum Place {
     Buffer { buffer: BufferId, offset: u32 },
     /// In blocks.
     Blocks { head: u32, offset: u32 },
-    /// Nowhere: it was dropped and only keeps its place in the flow.
+    /// Nowhere: it was taken out, or dropped while it was being written.
     Dropped,
 }
 

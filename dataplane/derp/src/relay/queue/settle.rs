@@ -33,7 +33,8 @@ impl Queues {
         }
     }
 
-    /// Copies a packet to blocks. Where there are too few, it is dropped, or older ones are.
+    /// Copies a packet to blocks. Where there are too few, it is dropped, or older ones are. The one that
+    /// is being written is not among those that can be: without storage for it, the connection ends.
     pub(in crate::relay) fn settle_packet(
         &mut self,
         index: u32,
@@ -65,23 +66,10 @@ impl Queues {
             };
             return Ok(());
         }
-        if is_current {
-            self.count_drop(out, index, DropReason::WriteError, stats);
-            self.packets[index].place = Place::Dropped;
-            return Err(Cut);
-        }
-        self.drop_in_place(index, out, stats);
-        Ok(())
-    }
-
-    /// Drops a packet in the midst of its flow: it keeps its place there, empty.
-    fn drop_in_place(&mut self, index: u32, out: &mut Outgoing, stats: &mut Stats) {
-        self.count_drop(out, index, DropReason::QueueTail, stats);
-        let packet = &mut self.packets[index];
-        let charge = packet.charge();
-        packet.place = Place::Dropped;
-        self.flows[packet.flow].bytes -= charge;
-        out.classes[packet.kind as usize].bytes -= charge;
-        stats.queued_bytes -= u64::from(charge);
+        // What waits is charged for the blocks that it needs here, and there are more than that free.
+        debug_assert!(is_current);
+        self.count_drop(out, index, DropReason::WriteError, stats);
+        self.packets[index].place = Place::Dropped;
+        Err(Cut)
     }
 }

@@ -5,7 +5,7 @@ use towline_wire::key::KEY_LEN;
 use towline_wire::limits::{QUEUE_DISCO_RUN_BYTES, QUEUE_PACKETS_SHORT, QUEUE_TURN_BYTES};
 use towline_wire::{NodePublic, Time};
 
-use super::{Outgoing, Packet, Place, Queues};
+use super::{Outgoing, Packet, Queues};
 use crate::relay::slab::NONE;
 use crate::relay::stats::{PacketKind, Stats};
 
@@ -22,29 +22,23 @@ impl Queues {
         out: &mut Outgoing,
         stats: &mut Stats,
     ) -> Option<(Packet, NodePublic)> {
-        loop {
-            let kind = out.next_kind()?;
-            let flow = self.turn(now, out, kind, stats)?;
-            let src = self.flows[flow].src;
-            let index = self.pop(out, kind, flow, stats);
-            let packet = &mut self.packets[index];
-            if packet.place == Place::Dropped {
-                self.packets.remove(index);
-                continue;
+        let kind = out.next_kind()?;
+        let flow = self.turn(now, out, kind, stats)?;
+        let src = self.flows[flow].src;
+        let index = self.pop(out, kind, flow, stats);
+        let packet = &mut self.packets[index];
+        packet.flow = NONE;
+        out.disco_run = match kind {
+            PacketKind::Disco if out.classes[PacketKind::Other as usize].head != NONE => {
+                out.disco_run + packet.len + OVERHEAD_BYTES
             }
-            packet.flow = NONE;
-            out.disco_run = match kind {
-                PacketKind::Disco if out.classes[PacketKind::Other as usize].head != NONE => {
-                    out.disco_run + packet.len + OVERHEAD_BYTES
-                }
-                _ => 0,
-            };
-            out.current = index;
-            out.written = 0;
-            stats.dequeued += 1;
-            stats.queued_ns += (now - packet.queued_at).as_nanos() as u64;
-            return Some((*packet, src));
-        }
+            _ => 0,
+        };
+        out.current = index;
+        out.written = 0;
+        stats.dequeued += 1;
+        stats.queued_ns += (now - packet.queued_at).as_nanos() as u64;
+        Some((*packet, src))
     }
 
     /// The packet that is being written, and how much of it was.

@@ -7,6 +7,7 @@ mod records;
 use super::peer::{Peer, SUITES};
 use super::*;
 use crate::error::alert as alerts;
+use crate::suite::Cipher;
 
 const AES_TLS13: (Version, Cipher) = SUITES[0];
 const AES_TLS12: (Version, Cipher) = SUITES[3];
