@@ -1,8 +1,9 @@
 //! Driver, its features, and shards.
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
-use towline_io::Features;
+use towline_io::{DriverConfig, Features};
 
 use super::setting::{Field, Kind, Setting, setting, words};
 
@@ -13,6 +14,8 @@ pub struct IoConfig {
     pub driver: DriverChoice,
     /// Optional io_uring features that may be used where the kernel has them.
     pub features: Features,
+    /// How long arriving packets may gather under load before they are handled; zero: not at all.
+    pub gather: Duration,
 }
 
 impl Default for IoConfig {
@@ -20,6 +23,7 @@ impl Default for IoConfig {
         Self {
             driver: DriverChoice::Auto,
             features: Features::all(),
+            gather: DriverConfig::default().gather,
         }
     }
 }
@@ -135,6 +139,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "NAME,…",
         io.features,
         "io_uring features that may be used where the kernel has them: all, none, names, or -name to take one out of all"
+    ),
+    setting!(
+        Machine,
+        "io-gather",
+        "io.gather",
+        "DURATION",
+        io.gather,
+        "Longest time that packets gather under load, which saves processor time and adds to their way; 0 for the shortest way"
     ),
 ];
 

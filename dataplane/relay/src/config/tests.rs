@@ -413,6 +413,7 @@ fn what_check_prints_gives_the_same_configuration() {
         ),
         ("proxy-protocol-from", "10.0.0.0/8"),
         ("io-features", "-multishot-recv"),
+        ("io-gather", "50us"),
         ("admin-socket", ""),
         ("shards", "3"),
         ("client-rate", "123456"),

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use towline_derp::connected::RateLimit;
@@ -70,6 +71,7 @@ impl Shards {
                 shard: ShardId(index as u16),
                 kind,
                 features: options.config.io.features,
+                gather: options.config.io.gather,
                 // Keys may all hash to one shard; the relay's own bound is kept by the handshake stage.
                 sockets_max: options.connections_max + UPLINKS_MAX as u32,
                 rings,
@@ -143,6 +145,7 @@ struct Plan {
     core: Shard,
     kind: DriverKind,
     features: Features,
+    gather: Duration,
     sockets_max: u32,
     rings: (Outboxes, Inboxes),
     rules: SocketRules,
@@ -187,6 +190,7 @@ impl Plan {
         let config = DriverConfig {
             sockets_max: self.sockets_max,
             features: self.features,
+            gather: self.gather,
             ..DriverConfig::default()
         };
         let driver = match Driver::open(self.kind, &config) {
