@@ -8,6 +8,7 @@ pub mod admin;
 mod admission;
 mod certs;
 pub mod config;
+mod listeners;
 mod mesh;
 mod metrics;
 mod pages;
@@ -16,5 +17,6 @@ mod server;
 mod shard;
 mod stage;
 mod stun;
+mod watchdog;
 
 pub use server::run;

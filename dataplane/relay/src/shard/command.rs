@@ -91,11 +91,16 @@ pub(crate) struct Snapshot {
 /// A shard, as the rest of the relay sees it.
 #[derive(Clone)]
 pub(crate) struct ShardHandle {
-    pub(super) commands: Sender<Command>,
-    pub(super) waker: Waker,
+    commands: Sender<Command>,
+    waker: Waker,
 }
 
 impl ShardHandle {
+    /// `waker` wakes the thread that takes the commands.
+    pub(crate) fn new(commands: Sender<Command>, waker: Waker) -> Self {
+        Self { commands, waker }
+    }
+
     /// Asks; the wish is lost when the shard has ended, which drops its reply.
     pub(crate) fn ask(&self, command: Command) {
         if self.commands.send(command).is_ok() {

@@ -15,5 +15,5 @@ mod transport;
 mod turn;
 mod write;
 
-pub(crate) use command::{Adopted, Command, Role, Snapshot};
+pub(crate) use command::{Adopted, Command, Role, ShardHandle, Snapshot};
 pub(crate) use start::{Shards, ShardsOptions, random};
