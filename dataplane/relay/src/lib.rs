@@ -13,6 +13,7 @@ mod mesh;
 mod metrics;
 mod pages;
 mod relay;
+mod secret_file;
 mod server;
 mod shard;
 mod stage;
