@@ -15,7 +15,7 @@ use towline_io::{DriverStats, Waker};
 use towline_tls::Session;
 use towline_wire::NodePublic;
 
-use crate::metrics::ActiveTls;
+use crate::metrics::{ActiveTls, Observations};
 
 /// A connection on its way from its handshake to its shard.
 pub(crate) struct Adopted {
@@ -86,6 +86,10 @@ pub(crate) struct Snapshot {
     pub(crate) unsent_bytes: u64,
     /// Connections closed because they took nothing for the write timeout.
     pub(crate) write_timeouts: u64,
+    /// Sizes of writes, round trips.
+    pub(crate) observed: Observations,
+    /// Connections whose round trip the kernel did not tell.
+    pub(crate) round_trip_errors: u64,
 }
 
 /// A shard, as the rest of the relay sees it.
