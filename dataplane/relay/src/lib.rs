@@ -12,6 +12,7 @@ mod listeners;
 mod mesh;
 mod metrics;
 mod pages;
+mod recheck;
 mod relay;
 mod secret_file;
 mod server;

@@ -27,6 +27,7 @@ use crate::listeners::Listeners;
 use crate::mesh::{Dialler, Mesh};
 use crate::metrics::Counters;
 use crate::pages::Pages;
+use crate::recheck;
 use crate::relay::{Observed, Parts, Relay};
 use crate::shard::{Command, Shards, ShardsOptions};
 use crate::stage::{self, AcceptLimit, Context, Listener};
@@ -182,6 +183,7 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
         drain,
     }));
     tokio::spawn(Arc::clone(&relay).watch_allow_file());
+    tokio::spawn(recheck::run(Arc::clone(&relay)));
     start_admin(&relay)?;
     Ok(relay)
 }

@@ -474,7 +474,7 @@ fn admission(page: &mut Page, input: &MetricsInput) {
     page.labelled(
         "towline_relay_admission_total",
         "counter",
-        "Clients admitted and refused, answers from memory, questions to the controller and those without a usable answer.",
+        "Clients admitted and refused, answers from memory, questions to the controller and those without a usable answer, connected clients looked at again and those of them that are not allowed any more.",
         "event",
         input.admission.iter().copied(),
     );
