@@ -4,6 +4,7 @@
 //! are spread over its time, so that a controller has the same load whatever the number of clients. Clients are found by
 //! `relay`, verdicts by `admission`.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,10 +126,12 @@ fn in_order(clients: Vec<(u16, ClientRow)>, order_key: &[u8; 16]) -> Vec<(AdmitR
             (request, row.connected_at)
         })
         .collect();
-    clients.sort_by_cached_key(|(request, _)| {
+    clients.sort_by_cached_key(|(request, connected_at)| {
         let mut hasher = SipHasher13::new_with_key(order_key);
         hasher.write(&request.key.0);
-        (hasher.finish(), request.key, request.addr.ip())
+        // Of several connections the last to be let in is the one that counts.
+        let last_first = Reverse(connected_at.0);
+        (hasher.finish(), request.key, request.addr.ip(), last_first)
     });
     clients.dedup_by_key(|(request, _)| (request.key, request.addr.ip()));
     clients
