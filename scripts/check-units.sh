@@ -14,18 +14,21 @@ units=$(mktemp -d)
 trap 'rm -rf "$units"' EXIT
 
 # `verify` wants the program to be there; any program will do for that.
-for unit in "$repo_dir"/docs/systemd/*.service; do
+for unit in "$repo_dir"/docs/systemd/*.{service,socket}; do
     sed 's|/usr/local/bin/towline|/bin/true|' "$unit" >"$units/$(basename "$unit")"
 done
+cp -R "$repo_dir"/docs/systemd/*.service.d "$units"
 
 status=0
-complaints=$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify "$units"/*.service 2>&1) || status=$?
+complaints=$(SYSTEMD_UNIT_PATH="$units:" systemd-analyze verify "$units"/*.{service,socket} 2>&1) || status=$?
 # It also reads the units of the host, and may complain of those: only what it says of ours counts. But when it fails
 # without a word, it has checked nothing.
 if grep -F towline- <<<"$complaints" >&2 || [[ $status -ne 0 && -z $complaints ]]; then
     die "systemd finds fault with the units"
 fi
 
+# What is added to a service where systemd opens its ports only takes from it: by itself it is the more exposed.
+rm -r "$units"/*.service.d
 for service in "$units"/*.service; do
     systemd-analyze security --offline=yes --threshold="$exposure_max" --no-pager "$service" >"$units/report" || {
         cat "$units/report" >&2

@@ -3,7 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use towline_relay::admin::{AdmissionMode, CertificateStatus, DriverStatus, ListenerKind, Status};
+use towline_relay::admin::{
+    AdmissionMode, CertificateState, CertificateStatus, DriverStatus, ListenerKind, Status,
+};
 
 use crate::admin::Relay;
 use crate::failure::Failure;
@@ -141,21 +143,23 @@ fn certificate(certificate: &CertificateStatus) -> Vec<(&'static str, String)> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    let left = certificate.not_after_unix_s - i64::try_from(now).unwrap_or(i64::MAX);
-    let left = match u64::try_from(left) {
-        Ok(seconds) => format!("valid for {}", units::age(Duration::from_secs(seconds))),
-        Err(_) => "EXPIRED".to_owned(),
+    let end = certificate.not_after_unix_s.unwrap_or_default();
+    let left = u64::try_from(end).unwrap_or(0).saturating_sub(now);
+    let state = match certificate.state {
+        CertificateState::WaitingForFirstCertificate => "waiting for first certificate".to_owned(),
+        CertificateState::InUse => format!("valid for {}", units::age(Duration::from_secs(left))),
+        CertificateState::Expired => "EXPIRED".to_owned(),
     };
     let names = certificate.names.join(", ");
-    let mut fields = vec![
-        (
-            "certificate",
-            format!("{} for {names}, {left}", certificate.mode),
-        ),
-        ("", certificate.sha256_raw.clone()),
-    ];
+    let mut fields = vec![(
+        "certificate",
+        format!("{} for {names}, {state}", certificate.mode),
+    )];
+    if let Some(pin) = &certificate.sha256_raw {
+        fields.push(("", pin.clone()));
+    }
     if let Some(error) = &certificate.last_error {
-        fields.push(("", format!("last attempt to replace it failed: {error}")));
+        fields.push(("", format!("last attempt to get one failed: {error}")));
     }
     fields
 }
@@ -229,5 +233,29 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is missing:\n{text}");
         }
+    }
+    #[test]
+    fn a_certificate_that_never_was_has_not_expired() {
+        let certificate = CertificateStatus {
+            mode: "acme".to_owned(),
+            state: CertificateState::WaitingForFirstCertificate,
+            names: vec!["relay.example.com".to_owned()],
+            not_after_unix_s: None,
+            sha256_raw: None,
+            last_error: Some("port 80 is shut".to_owned()),
+        };
+        let lines: Vec<_> = super::certificate(&certificate)
+            .into_iter()
+            .map(|(_, line)| line)
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "acme for relay.example.com, waiting for first certificate",
+                "last attempt to get one failed: port 80 is shut"
+            ]
+        );
+        let json = serde_json::to_value(&certificate).unwrap();
+        assert_eq!(json["state"], "waiting_for_first_certificate");
     }
 }

@@ -192,6 +192,15 @@ impl Driver {
         each!(&mut self.inner, driver => driver.notify_writable(id));
     }
 
+    /// The kernel's estimate of a round trip of this TCP socket, by a system call of its own: for now and then.
+    ///
+    /// # Errors
+    /// `NotFound` for a dead id, or what the kernel says.
+    pub fn round_trip(&mut self, id: SocketId) -> io::Result<Duration> {
+        let fd = each!(&mut self.inner, driver => driver.fd(id)).ok_or(io::ErrorKind::NotFound)?;
+        crate::socket::round_trip(&fd)
+    }
+
     /// Closes a socket once a send under way is over. Of what else is under way nothing is
     /// reported; `Closed` is the last completion.
     pub fn close(&mut self, id: SocketId) {

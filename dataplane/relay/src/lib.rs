@@ -8,13 +8,17 @@ pub mod admin;
 mod admission;
 mod certs;
 pub mod config;
+mod listeners;
 mod mesh;
 mod metrics;
 mod pages;
+mod recheck;
 mod relay;
+mod secret_file;
 mod server;
 mod shard;
 mod stage;
 mod stun;
+mod watchdog;
 
 pub use server::run;

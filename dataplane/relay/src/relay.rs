@@ -142,6 +142,15 @@ impl Relay {
         self.config.load_full()
     }
 
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.context.admission
+    }
+
+    /// Closes the connections of a client; gives how many there were, none when its shard has ended.
+    pub(crate) async fn close_client(&self, key: NodePublic) -> u32 {
+        self.kick(key).await.unwrap_or(0)
+    }
+
     /// Becomes the time of the drain when an operator begins one.
     pub(crate) fn draining(&self) -> watch::Receiver<Option<Duration>> {
         self.drain.subscribe()
@@ -249,7 +258,7 @@ impl Relay {
         ask_all(&self.shards, Command::Snapshot).await
     }
 
-    async fn all_clients(&self) -> Vec<(u16, ClientRow)> {
+    pub(crate) async fn all_clients(&self) -> Vec<(u16, ClientRow)> {
         let per_shard = ask_all(&self.shards, Command::Clients).await;
         let numbered = per_shard.into_iter().enumerate();
         numbered

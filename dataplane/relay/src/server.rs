@@ -3,7 +3,7 @@
 //! Order at start: keys, certificates, shards, listeners, handshake stage, then everything around it. Whatever cannot work
 //! stops the start with its reason. The control tasks run on the calling thread; packets never come here.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use towline_derp::connected::RateLimit;
 use towline_derp::handshake::server;
 use towline_derp::http::HomePage as DerpHomePage;
-use towline_io::socket::{ListenOptions, listen};
+use towline_io::socket::{Passed, take_passed};
 use towline_tls::{ServerConfig, ServerOptions};
 use towline_wire::{MeshKey, NodePrivate};
 use tracing::{error, info, warn};
@@ -22,14 +22,17 @@ use tracing::{error, info, warn};
 use crate::admin;
 use crate::admission::Admission;
 use crate::certs::Certificates;
-use crate::config::{CertMode, HomePage, ListenAddress, RelayConfig, key_file};
+use crate::config::{CertMode, HomePage, RelayConfig, key_file};
+use crate::listeners::Listeners;
 use crate::mesh::{Dialler, Mesh};
 use crate::metrics::Counters;
 use crate::pages::Pages;
+use crate::recheck;
 use crate::relay::{Observed, Parts, Relay};
 use crate::shard::{Command, Shards, ShardsOptions};
 use crate::stage::{self, AcceptLimit, Context, Listener};
 use crate::stun;
+use crate::watchdog;
 
 /// Descriptors that are not connections: rings, listeners, files, the admin socket, second descriptors of half-open
 /// connections. Where there are few in all, a quarter of them.
@@ -46,22 +49,26 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// It could not start: the reason names the setting to change.
 pub fn run(config: RelayConfig) -> anyhow::Result<()> {
+    let passed = take_passed().context("taking over the sockets of the service manager")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("control")
         .build()
         .context("starting the control runtime")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, passed))
 }
 
-async fn serve(config: RelayConfig) -> anyhow::Result<()> {
-    let relay = start(config)?;
+async fn serve(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<()> {
+    let relay = start(config, passed)?;
     announce(&relay);
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut draining = relay.draining();
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    if let Some(within) = watchdog::wanted() {
+        tokio::spawn(watchdog::run(Arc::clone(&relay.shards), within));
+    }
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -94,7 +101,7 @@ async fn serve(config: RelayConfig) -> anyhow::Result<()> {
 }
 
 /// Starts every part. Needs a tokio runtime.
-fn start(config: RelayConfig) -> anyhow::Result<Arc<Relay>> {
+fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>> {
     let descriptors =
         towline_io::host::raise_nofile().context("raising the limit of open files")?;
     let server_key = load_server_key(&config)?;
@@ -113,7 +120,8 @@ fn start(config: RelayConfig) -> anyhow::Result<Arc<Relay>> {
         connections_max,
         rate_limit: rate_limit(&config),
     })?);
-    let (listeners, listening) = open_listeners(&config)?;
+    let listeners = Listeners::open(&config, passed)?;
+    let listening = listeners.status()?;
     let counters = Arc::new(Counters::default());
     let stun_counters = Arc::new(stun::StunCounters::default());
     let admission = Arc::new(Admission::new(&config.admission)?);
@@ -151,11 +159,8 @@ fn start(config: RelayConfig) -> anyhow::Result<Arc<Relay>> {
         accept_limit: AcceptLimit::new(config.limits.accept_per_second, config.limits.accept_burst),
         stopping,
     });
-    start_stage(&context, &shards, listeners)?;
-    let mut listening = listening;
-    if config.stun.enabled {
-        listening.push(start_stun(&config, stun_counters)?);
-    }
+    start_stage(&context, &shards, listeners.tcp)?;
+    start_stun(listeners.stun, &stun_counters);
     let mesh = Mesh::new(Dialler {
         shards,
         server_key,
@@ -178,6 +183,7 @@ fn start(config: RelayConfig) -> anyhow::Result<Arc<Relay>> {
         drain,
     }));
     tokio::spawn(Arc::clone(&relay).watch_allow_file());
+    tokio::spawn(recheck::run(Arc::clone(&relay)));
     start_admin(&relay)?;
     Ok(relay)
 }
@@ -232,54 +238,6 @@ fn server_tls(config: &RelayConfig, certificates: &Certificates) -> anyhow::Resu
     ServerConfig::new(certificates.store(), &options).context("preparing TLS")
 }
 
-/// Binds an address; on a host without IPv6 the wildcard is IPv4's.
-fn bind(address: ListenAddress) -> anyhow::Result<TcpListener> {
-    let wanted = address.socket_addr();
-    let bound = match listen(wanted, ListenOptions::default()) {
-        Err(_) if address.ip.is_none() => listen(
-            SocketAddr::from(([0, 0, 0, 0], address.port)),
-            ListenOptions::default(),
-        ),
-        bound => bound,
-    };
-    bound.with_context(|| {
-        format!("listening on {address}; is another server there, or does the port need root?")
-    })
-}
-
-fn open_listeners(
-    config: &RelayConfig,
-) -> anyhow::Result<(Vec<Listener>, Vec<admin::ListenerStatus>)> {
-    let mut listeners = vec![Listener {
-        socket: bind(config.listen.address)?,
-        tls: config.tls.enabled,
-        plain_http_port: false,
-    }];
-    if let Some(port) = config.listen.http_port
-        && config.tls.enabled
-    {
-        let socket = bind(config.listen.address.with_port(port))?;
-        listeners.push(Listener {
-            socket,
-            tls: false,
-            plain_http_port: true,
-        });
-    }
-    let mut status = Vec::new();
-    for listener in &listeners {
-        status.push(admin::ListenerStatus {
-            kind: if listener.plain_http_port {
-                admin::ListenerKind::Http
-            } else {
-                admin::ListenerKind::Derp
-            },
-            address: listener.socket.local_addr()?,
-            tls: listener.tls,
-        });
-    }
-    Ok((listeners, status))
-}
-
 /// One thread for each two shards, sharing the listeners.
 fn start_stage(
     context: &Arc<Context>,
@@ -298,31 +256,15 @@ fn start_stage(
     Ok(())
 }
 
-fn start_stun(
-    config: &RelayConfig,
-    counters: Arc<stun::StunCounters>,
-) -> anyhow::Result<admin::ListenerStatus> {
-    let address = config.listen.address.with_port(config.stun.port);
-    let bound = match stun::bind(address.socket_addr()) {
-        Err(_) if address.ip.is_none() => {
-            stun::bind(SocketAddr::from(([0, 0, 0, 0], address.port)))
-        }
-        bound => bound,
-    };
-    let socket = bound.with_context(|| {
-        format!("listening for STUN on UDP {address}; -stun=false switches it off")
-    })?;
-    let address = socket.local_addr()?;
-    tokio::spawn(async move {
-        if let Err(error) = stun::serve(socket, counters).await {
-            error!(%error, "STUN ended");
-        }
-    });
-    Ok(admin::ListenerStatus {
-        kind: admin::ListenerKind::Stun,
-        address,
-        tls: false,
-    })
+fn start_stun(sockets: Vec<UdpSocket>, counters: &Arc<stun::StunCounters>) {
+    for socket in sockets {
+        let counters = Arc::clone(counters);
+        tokio::spawn(async move {
+            if let Err(error) = stun::serve(socket, counters).await {
+                error!(%error, "STUN ended");
+            }
+        });
+    }
 }
 
 fn start_admin(relay: &Arc<Relay>) -> anyhow::Result<()> {

@@ -117,6 +117,7 @@ impl Shard {
 
     #[inline]
     fn count_sent(&mut self, slot: u32, packet: &Packet) {
+        self.stats.frames_written += 1;
         let conn = &mut self.conns[slot];
         conn.sent.count(packet.packet_bytes());
         if let Role::Client { .. } = conn.role {
@@ -205,6 +206,7 @@ impl Shard {
 
     /// What was written is not due any more.
     fn wrote(&mut self, slot: u32, next: &Next) {
+        self.stats.frames_written += 1;
         let conn = &mut self.conns[slot];
         match next {
             Next::Info => conn.due.server_info = None,

@@ -179,6 +179,8 @@ stats! {
     packet_forwarder_delete_other_value,
     /// Times that reading from a client was paused to keep its rate limit.
     rate_limit_waited,
+    /// Frames written, of every kind; a packet counts when its last byte is.
+    frames_written,
     /// `Health` frames written.
     health_frames,
     /// `Restarting` frames written.

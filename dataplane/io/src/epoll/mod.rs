@@ -9,7 +9,7 @@ mod sys;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use self::socket::{
@@ -99,6 +99,10 @@ impl Epoll {
 
     pub(crate) fn sockets(&self) -> u32 {
         self.sockets.len()
+    }
+
+    pub(crate) fn fd(&mut self, id: SocketId) -> Option<BorrowedFd<'_>> {
+        Some(self.sockets.get_mut(id)?.fd.as_fd())
     }
 
     pub(crate) fn waker(&self) -> Waker {

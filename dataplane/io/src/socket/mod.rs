@@ -1,12 +1,14 @@
-//! Stream sockets outside of a driver: making them, their options, what the kernel knows of them.
+//! Sockets outside of a driver: making them or taking them over, their options, what the kernel knows of them.
 
 mod connect;
 mod listen;
 mod options;
+mod passed;
 
 pub use connect::connect_from;
 pub use listen::{ListenOptions, listen};
 pub use options::{
-    Keepalive, local_addr, peer_addr, set_keepalive, set_nodelay, set_notsent_lowat,
+    Keepalive, local_addr, peer_addr, round_trip, set_keepalive, set_nodelay, set_notsent_lowat,
     set_user_timeout,
 };
+pub use passed::{Passed, PassedSocket, take_passed};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -79,6 +79,30 @@ pub fn local_addr(socket: &impl AsFd) -> io::Result<SocketAddr> {
     as_ip(SockRef::from(socket).local_addr()?)
 }
 
+/// The kernel's smoothed estimate of a round trip (`tcpi_rtt` of `TCP_INFO`).
+///
+/// # Errors
+/// What the kernel says: it is no TCP socket.
+pub fn round_trip(socket: &impl AsFd) -> io::Result<Duration> {
+    // SAFETY: plain numbers, for which zeros are values.
+    let mut info: libc::tcp_info = unsafe { core::mem::zeroed() };
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed, and the kernel writes at most `len` bytes into `info`, which has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    match result {
+        0 => Ok(Duration::from_micros(info.tcpi_rtt.into())),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn as_ip(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
     let addr = addr.as_socket().ok_or(io::ErrorKind::Unsupported)?;
     Ok(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
@@ -115,5 +139,17 @@ mod tests {
         set_keepalive(&one, None).unwrap();
         assert_eq!(SockRef::from(&one).tcp_notsent_lowat().unwrap(), 65_536);
         assert_eq!(peer_addr(&one).unwrap(), local_addr(&other).unwrap());
+    }
+
+    #[test]
+    fn a_round_trip_is_known_once_there_was_one() {
+        let (one, _other) = pair();
+        let time = round_trip(&one).unwrap();
+        assert!(
+            !time.is_zero() && time < Duration::from_secs(60),
+            "{time:?}"
+        );
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(round_trip(&datagrams).is_err());
     }
 }

@@ -16,7 +16,7 @@ mod user_data;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use io_uring::opcode;
@@ -98,6 +98,10 @@ impl Uring {
 
     pub(crate) fn sockets(&self) -> u32 {
         self.sockets.len()
+    }
+
+    pub(crate) fn fd(&mut self, id: SocketId) -> Option<BorrowedFd<'_>> {
+        Some(self.sockets.get_mut(id)?.fd.as_fd())
     }
 
     pub(crate) fn waker(&self) -> Waker {

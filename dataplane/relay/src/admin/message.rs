@@ -236,19 +236,33 @@ pub struct ShardStatus {
     pub cpu_ms: u64,
 }
 
-/// The certificate in use.
+/// The certificate in use, or awaited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
     /// `acme`, `manual` or `self-signed`.
     pub mode: String,
-    /// Names and addresses that it is for.
+    /// Whether there is one.
+    pub state: CertificateState,
+    /// Names and addresses that it is for, or will be.
     pub names: Vec<String>,
-    /// When it ends, in seconds since 1970.
-    pub not_after_unix_s: i64,
-    /// SHA-256 of the certificate, as `CertName` of a DERP map takes it (`sha256-raw:…`).
-    pub sha256_raw: String,
+    /// When it ends, in seconds since 1970; absent while there is none.
+    pub not_after_unix_s: Option<i64>,
+    /// SHA-256 of the certificate, as `CertName` of a DERP map takes it (`sha256-raw:…`); absent while there is none.
+    pub sha256_raw: Option<String>,
     /// Why the last attempt to renew or reload it failed.
     pub last_error: Option<String>,
+}
+
+/// Whether there is a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateState {
+    /// The authority has not given the first one yet; TLS handshakes are refused.
+    WaitingForFirstCertificate,
+    /// It is in use.
+    InUse,
+    /// It is in use although its time is over; clients refuse it.
+    Expired,
 }
 
 /// A relay that we dial.

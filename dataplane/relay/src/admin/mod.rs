@@ -12,10 +12,10 @@ mod server;
 pub use client::{Client, ClientError};
 pub use handler::AdminHandler;
 pub use message::{
-    AdmissionMode, AdmissionStatus, Call, CertificateStatus, ClientCursor, ClientEntry,
-    ClientsPage, ClientsQuery, ConnectionCounts, DriverStatus, FeatureStatus, LimitChange,
-    ListenerKind, ListenerStatus, MeshStatus, Refusal, RefusalKind, Reply, Request, Response,
-    ShardStatus, Status,
+    AdmissionMode, AdmissionStatus, Call, CertificateState, CertificateStatus, ClientCursor,
+    ClientEntry, ClientsPage, ClientsQuery, ConnectionCounts, DriverStatus, FeatureStatus,
+    LimitChange, ListenerKind, ListenerStatus, MeshStatus, Refusal, RefusalKind, Reply, Request,
+    Response, ShardStatus, Status,
 };
 pub use server::{BindError, bind, serve};
 

@@ -14,6 +14,7 @@ use towline_wire::Time;
 use towline_wire::limits::{ADMISSION_IN_FLIGHT_MAX, ADMISSION_TIMEOUT};
 use tracing::{info, warn};
 
+use super::Recheck;
 use super::cache::{Cache, Known};
 use super::controller::{Answer, Controller, NoAnswer, Question};
 use super::counters::AdmissionCounters;
@@ -49,6 +50,13 @@ struct Inquiry {
     outcome: watch::Sender<Option<Outcome>>,
 }
 
+/// How an answer came.
+enum Heard {
+    Remembered(Known),
+    /// It was asked for, until this time.
+    Outcome(Time, Outcome),
+}
+
 enum Begun {
     Ours(Inquiry),
     Anothers(watch::Receiver<Option<Outcome>>),
@@ -72,16 +80,41 @@ impl Callback {
     }
 
     pub(super) async fn decide(self: &Arc<Self>, now: Time, request: &AdmitRequest) -> Verdict {
-        let question = Question {
-            key: request.key,
-            source: request.addr.ip(),
+        let question = Question::about(request);
+        match self.hear(now, question).await {
+            Heard::Remembered(known) => {
+                self.counters.count_cache_hit();
+                verdict(known.answer)
+            }
+            Heard::Outcome(now, outcome) => self.judge(now, &question, outcome),
+        }
+    }
+
+    /// What the controller says of a client that it allowed before.
+    pub(super) async fn recheck(self: &Arc<Self>, now: Time, request: &AdmitRequest) -> Recheck {
+        let question = Question::about(request);
+        let (last_word, is_of_now) = match self.hear(now, question).await {
+            Heard::Remembered(known) => (Some(known.answer), known.is_fresh),
+            Heard::Outcome(_, Ok(answer)) => (Some(answer), true),
+            Heard::Outcome(now, Err(_)) => {
+                let known = lock(&self.cache).get(now, &question);
+                (known.map(|known| known.answer), false)
+            }
         };
+        match last_word {
+            Some(answer) if !answer.allow => Recheck::Refused,
+            Some(_) if is_of_now => Recheck::Allowed,
+            _ => Recheck::Silent,
+        }
+    }
+
+    /// The answer to a question: remembered, or asked for.
+    async fn hear(self: &Arc<Self>, now: Time, question: Question) -> Heard {
         let started = Instant::now();
         loop {
             let now = now + started.elapsed();
-            if let Some(answer) = self.unasked(now, &question) {
-                self.counters.count_cache_hit();
-                return verdict(answer);
+            if let Some(known) = self.unasked(now, &question) {
+                return Heard::Remembered(known);
             }
             let outcome = match self.begin(question) {
                 Begun::Ours(inquiry) => inquiry.run(now).await,
@@ -92,7 +125,7 @@ impl Callback {
                     .and_then(|outcome| outcome.clone()),
             };
             if let Some(outcome) = outcome {
-                return self.judge(now, &question, outcome);
+                return Heard::Outcome(now, outcome);
             }
         }
     }
@@ -114,15 +147,15 @@ impl Callback {
         lock(&self.health).answers
     }
 
-    /// A verdict that needs no question.
-    fn unasked(&self, now: Time, question: &Question) -> Option<Answer> {
-        let Known { answer, is_fresh } = lock(&self.cache).get(now, question)?;
+    /// What needs no question.
+    fn unasked(&self, now: Time, question: &Question) -> Option<Known> {
+        let known = lock(&self.cache).get(now, question)?;
         let paused = || {
             lock(&self.health)
                 .paused_until
                 .is_some_and(|until| now < until)
         };
-        (is_fresh || (answer.allow && paused())).then_some(answer)
+        (known.is_fresh || (known.answer.allow && paused())).then_some(known)
     }
 
     fn begin(self: &Arc<Self>, question: Question) -> Begun {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use towline_derp::connected::RateLimit;
+use towline_derp::handshake::server::AdmitRequest;
 use towline_wire::NodePublic;
 use towline_wire::limits::{ADMISSION_BODY_BYTES_MAX, ADMISSION_TIMEOUT, RATE_BURST_BYTES_MIN};
 
@@ -41,6 +42,15 @@ pub(super) struct Question {
     pub(super) key: NodePublic,
     #[serde(rename = "Source")]
     pub(super) source: IpAddr,
+}
+
+impl Question {
+    pub(super) fn about(request: &AdmitRequest) -> Self {
+        Self {
+            key: request.key,
+            source: request.addr.ip(),
+        }
+    }
 }
 
 /// Names as Go writes them, or with a small first letter, which Go would take too.

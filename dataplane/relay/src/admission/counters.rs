@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counted by the handshake stage, read by the metrics.
+/// Counted by the handshake stage and by `recheck`, read by the metrics.
 #[derive(Debug, Default)]
 pub(super) struct AdmissionCounters {
     /// Clients let in, mesh peers not counted.
@@ -15,6 +15,10 @@ pub(super) struct AdmissionCounters {
     questions: AtomicU64,
     /// Questions without a usable answer.
     errors: AtomicU64,
+    /// Clients looked at again while they are connected.
+    rechecks: AtomicU64,
+    /// Those of them that were allowed and are not any more.
+    revoked: AtomicU64,
 }
 
 impl AdmissionCounters {
@@ -35,14 +39,21 @@ impl AdmissionCounters {
         self.errors.fetch_add(1, Relaxed);
     }
 
+    pub(super) fn count_recheck(&self, revoked: bool) {
+        self.rechecks.fetch_add(1, Relaxed);
+        self.revoked.fetch_add(u64::from(revoked), Relaxed);
+    }
+
     /// The numbers now, by the names of their counters.
-    pub(super) fn counts(&self) -> [(&'static str, u64); 5] {
+    pub(super) fn counts(&self) -> [(&'static str, u64); 7] {
         [
             ("allowed", self.allowed.load(Relaxed)),
             ("denied", self.denied.load(Relaxed)),
             ("cache_hits", self.cache_hits.load(Relaxed)),
             ("questions", self.questions.load(Relaxed)),
             ("errors", self.errors.load(Relaxed)),
+            ("rechecks", self.rechecks.load(Relaxed)),
+            ("revoked", self.revoked.load(Relaxed)),
         ]
     }
 }

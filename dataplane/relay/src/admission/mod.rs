@@ -28,6 +28,15 @@ pub(crate) struct Admission {
     counters: Arc<AdmissionCounters>,
 }
 
+/// What is known of a client that is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recheck {
+    Allowed,
+    Refused,
+    /// The controller does not answer.
+    Silent,
+}
+
 /// What a configuration says.
 struct Rules {
     config: AdmissionConfig,
@@ -75,6 +84,24 @@ impl Admission {
         self.counters
             .count_verdict(matches!(verdict, Verdict::Allow { .. }));
         verdict
+    }
+
+    /// Whether a client that is connected may stay, as far as can be said now.
+    pub(crate) async fn recheck(&self, now: Time, request: &AdmitRequest) -> Recheck {
+        let rules = self.rules.load_full();
+        let answer = match (&rules.file, &rules.callback) {
+            (Some(file), _) if file.allows(&request.key) => Recheck::Allowed,
+            (_, Some(callback)) => callback.recheck(now, request).await,
+            (Some(_), None) => Recheck::Refused,
+            (None, None) => Recheck::Allowed,
+        };
+        // By rules that are no more in force nobody goes: the next round asks by the new ones.
+        let answer = match Arc::ptr_eq(&rules, &self.rules.load()) {
+            true => answer,
+            false => Recheck::Silent,
+        };
+        self.counters.count_recheck(answer == Recheck::Refused);
+        answer
     }
 
     /// Whether the file of allowed keys has changed since it was read.
@@ -125,7 +152,7 @@ impl Admission {
     }
 
     /// Verdicts, questions and errors since start, by the names of their counters.
-    pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 7] {
         self.counters.counts()
     }
 

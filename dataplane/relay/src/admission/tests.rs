@@ -299,3 +299,32 @@ fn the_controller_is_asked_from_an_io_uring_runtime_too() {
     assert_eq!(verdict, ALLOW);
     thread.join().unwrap();
 }
+
+#[tokio::test]
+async fn a_connected_client_goes_by_the_controllers_word_alone() {
+    let (url, thread) = controller(vec![
+        (200, r#"{"Allow":true}"#),
+        (200, r#"{"Allow":true}"#),
+        (500, "broken"),
+        (200, r#"{"Allow":false}"#),
+    ]);
+    let admission = admission(url, false);
+    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    let client = request(1);
+    let recheck = |secs| admission.recheck(at(secs), &client);
+    assert_eq!(recheck(10).await, Recheck::Allowed, "still fresh, unasked");
+    assert_eq!(recheck(300).await, Recheck::Allowed);
+    assert_eq!(recheck(600).await, Recheck::Silent, "an error is no word");
+    assert_eq!(recheck(900).await, Recheck::Refused);
+    thread.join().unwrap();
+    // It is gone now, and what it said last still holds.
+    assert_eq!(recheck(1200).await, Recheck::Refused);
+    assert_eq!(count(&admission, "questions"), 5);
+    assert_eq!(count(&admission, "rechecks"), 5);
+    assert_eq!(count(&admission, "revoked"), 2);
+    assert_eq!(
+        (count(&admission, "allowed"), count(&admission, "denied")),
+        (1, 0),
+        "nobody came"
+    );
+}

@@ -1,9 +1,8 @@
-//! Certificates and keys as files: derper's names, one way to read a pair, one way to write a
-//! secret. Decides nothing about when.
+//! Certificates and keys as files: derper's names, one way to read a pair. Decides nothing about when.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustls::client::verify_server_name;
@@ -91,6 +90,24 @@ impl PairFiles {
         Ok(pair)
     }
 
+    /// Says that the key is exposed, when it is. It is used all the same, as derper does.
+    pub(super) fn warn_if_exposed(&self) {
+        if let Some(mode) = self.exposed_mode() {
+            tracing::warn!(
+                path = %self.key.display(),
+                mode = format_args!("{mode:04o}"),
+                "any user of this host may read the key of the certificate; chmod o= it, and get another if one may have"
+            );
+        }
+    }
+
+    /// The permissions of the key, if anyone may read it. A group may: that is how tools that renew certificates share
+    /// them.
+    pub(super) fn exposed_mode(&self) -> Option<u32> {
+        let mode = fs::metadata(&self.key).ok()?.mode() & 0o777;
+        (mode & 0o007 != 0).then_some(mode)
+    }
+
     /// What the files look like now.
     pub(super) fn stamp(&self) -> Stamp {
         Stamp([&self.certificate, &self.key].map(|path| {
@@ -139,35 +156,4 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, PairFilesError> {
             source,
         }),
     }
-}
-
-/// Writes a file that only its owner may read, whole or not at all, also when power fails.
-pub(super) fn write_secret(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.tmp", std::process::id()));
-    let draft = PathBuf::from(draft);
-    // Left behind by a process that died with our number.
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| {
-            file.write_all(content)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&draft, path))
-        .and_then(|()| match path.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        });
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&draft);
-    }
-    written
 }

@@ -21,7 +21,7 @@ use towline_wire::derp_map::DerpNode;
 use self::acme::Acme;
 use self::files::{PairFiles, PairFilesError};
 use self::manual::Watch;
-use crate::admin::CertificateStatus;
+use crate::admin::{CertificateState, CertificateStatus};
 use crate::config::{CertMode, TlsConfig};
 
 mod acme;
@@ -94,6 +94,7 @@ impl Certificates {
                     loaded => loaded?,
                 };
                 store.set_pair(pair);
+                files.warn_if_exposed();
                 let watch = Mutex::new(watch);
                 Source::Manual { files, watch }
             }
@@ -170,13 +171,18 @@ impl Certificates {
         }
     }
 
-    /// The certificate in use, for the admin socket.
+    /// The certificate in use or awaited, for the admin socket.
     pub(crate) fn status(&self) -> Option<CertificateStatus> {
         if matches!(self.source, Source::Off) {
             return None;
         }
         let pair = self.store.pair();
-        let not_after_secs = pair.as_ref().map_or(0, CertPair::not_after_secs);
+        let not_after_secs = pair.as_ref().map(CertPair::not_after_secs);
+        let state = match not_after_secs {
+            None => CertificateState::WaitingForFirstCertificate,
+            Some(end) if end <= UnixTime::now().as_secs() => CertificateState::Expired,
+            Some(_) => CertificateState::InUse,
+        };
         let mode = match self.mode {
             CertMode::Acme => "acme",
             CertMode::Manual => "manual",
@@ -184,9 +190,10 @@ impl Certificates {
         };
         Some(CertificateStatus {
             mode: mode.to_owned(),
+            state,
             names: vec![self.hostname.clone()],
-            not_after_unix_s: i64::try_from(not_after_secs).unwrap_or(i64::MAX),
-            sha256_raw: pair.map_or_else(String::new, |pair| pair.pin().to_string()),
+            not_after_unix_s: not_after_secs.map(|end| i64::try_from(end).unwrap_or(i64::MAX)),
+            sha256_raw: pair.map(|pair| pair.pin().to_string()),
             last_error: self.lock_last_error().clone(),
         })
     }
@@ -204,6 +211,7 @@ impl Certificates {
                 self.lock_last_error()
                     .clone_from(&result.as_ref().err().cloned());
                 self.store.set_pair(result?);
+                files.warn_if_exposed();
                 self.warn_of_expiry(UnixTime::now());
             }
             Source::Acme(_) => self.retry_now.notify_waiters(),

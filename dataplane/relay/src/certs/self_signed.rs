@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use rustls_pki_types::UnixTime;
 use towline_tls::cert::{CertPair, SelfSigned};
 
-use super::files::{PairFiles, PairFilesError, write_secret};
+use super::files::{PairFiles, PairFilesError};
+use crate::secret_file::{self, Existing};
 
 /// How long before its end an operator hears of it at every start.
 pub(super) const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -59,7 +60,8 @@ pub(super) fn make(files: &PairFiles, hostname: &str, now: UnixTime) -> anyhow::
         (&files.key, made.key_pem.as_bytes()),
         (&files.certificate, made.certificate_pem.as_bytes()),
     ] {
-        write_secret(path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        secret_file::write(path, content, Existing::Replaced)
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(pair)
 }

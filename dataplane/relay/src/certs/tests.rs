@@ -28,7 +28,7 @@ fn put_pair(dir: &Path, hostname: &str) -> String {
 }
 
 fn pin(certificates: &Certificates) -> String {
-    certificates.status().unwrap().sha256_raw
+    certificates.status().unwrap().sha256_raw.unwrap()
 }
 
 fn mode_of(path: &Path) -> u32 {
@@ -206,4 +206,15 @@ fn without_tls_there_is_no_certificate() {
     let certificates = Certificates::start(&config, &SERVER).unwrap();
     assert_eq!(certificates.status(), None);
     assert_eq!(certificates.reload(), Ok(()));
+}
+
+#[test]
+fn a_key_that_anyone_may_read_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    put_pair(dir.path(), "relay.example");
+    let files = PairFiles::new(dir.path(), "relay.example");
+    for (mode, exposed) in [(0o600, false), (0o640, false), (0o644, true), (0o604, true)] {
+        fs::set_permissions(&files.key, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(files.exposed_mode(), exposed.then_some(mode), "{mode:o}");
+    }
 }

@@ -20,6 +20,8 @@ pub struct AdmissionConfig {
     pub fail_open: bool,
     /// How long an answer is used without asking again.
     pub cache_time: Duration,
+    /// How often the controller is asked again about each connected client; zero: never.
+    pub recheck_time: Duration,
     /// How long a client that was allowed once stays allowed while the controller cannot be
     /// reached.
     pub keep_time: Duration,
@@ -32,6 +34,7 @@ impl Default for AdmissionConfig {
             verify_url: None,
             fail_open: false,
             cache_time: limits::ADMISSION_FRESH_DEFAULT,
+            recheck_time: limits::ADMISSION_RECHECK_DEFAULT,
             keep_time: limits::ADMISSION_KEEP_DEFAULT,
         }
     }
@@ -95,11 +98,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         reloads: true,
         ..setting!(
             Admission,
+            "admission-recheck-time",
+            "admission.recheck_time",
+            "TIME",
+            admission.recheck_time,
+            "How often the controller is asked again about each connected client; one that it does not allow any more is disconnected. 0: never"
+        )
+    },
+    Setting {
+        reloads: true,
+        ..setting!(
+            Admission,
             "admission-keep-time",
             "admission.keep_time",
             "TIME",
             admission.keep_time,
-            "How long an admitted key stays admitted while the controller cannot be reached"
+            "How long an admitted key stays admitted, and connected, while the controller cannot be reached"
         )
     },
 ];

@@ -3,9 +3,9 @@
 //! A file that its group or anyone else may read is refused: the secret may be known already,
 //! and going on would hide that.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use towline_wire::limits::MESH_KEYS_MAX;
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::MeshKeySource;
 use super::environment::DEV_MESH_KEY;
+use crate::secret_file::{self, Existing};
 
 /// Larger than any key file; stops a mistaken path from filling memory.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -121,26 +122,8 @@ fn create(path: &Path) -> Result<(), KeyFileError> {
     }
     let key = fresh()?.to_text();
     let text = Zeroizing::new(format!("{{\n\t\"{FIELD}\": \"{}\"\n}}", *key));
-    // Written whole under another name, then linked: nobody sees half a key, and a file that
-    // appears meanwhile is kept.
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.tmp", std::process::id()));
-    let draft = PathBuf::from(draft);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| match fs::hard_link(&draft, path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        });
-    let removed = fs::remove_file(&draft);
-    written.and(removed).map_err(failed)
+    // A file that appears meanwhile is kept: all who start at once end up with its key.
+    secret_file::write(path, text.as_bytes(), Existing::Kept).map_err(failed)
 }
 
 impl MeshKeySource {
@@ -225,6 +208,21 @@ mod tests {
             1,
             "no draft is left"
         );
+    }
+
+    #[test]
+    fn all_who_start_at_once_have_one_key_whatever_a_dead_one_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("derper.key");
+        let left = format!("derper.key.{}.tmp", std::process::id());
+        fs::write(dir.path().join(left), "half a k").unwrap();
+        let keys = std::thread::scope(|scope| {
+            let start = || scope.spawn(|| *load_or_create(&path).unwrap().as_bytes());
+            let started: Vec<_> = (0..8).map(|_| start()).collect();
+            let keys = started.into_iter().map(|one| one.join().unwrap());
+            keys.collect::<std::collections::HashSet<_>>()
+        });
+        assert_eq!(keys.len(), 1);
     }
 
     #[test]

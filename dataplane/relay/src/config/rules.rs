@@ -37,6 +37,7 @@ pub(super) fn settle(
     rules.server_key();
     rules.mesh();
     rules.client_rate();
+    rules.half_open();
     rules.queue();
     rules.admission();
     rules.admin();
@@ -224,13 +225,16 @@ impl Rules<'_> {
                 }
             }
         }
+        self.config.limits.client_rate.raise_burst();
+    }
+
+    fn half_open(&mut self) {
         if self.config.limits.half_open_max == 0 {
             self.problem(
                 "half-open-max",
                 "with 0 nobody could connect; give at least 1",
             );
         }
-        self.config.limits.client_rate.raise_burst();
     }
 
     fn queue(&mut self) {

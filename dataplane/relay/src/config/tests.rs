@@ -279,7 +279,7 @@ fn a_wrong_file_names_line_key_and_remedy() {
 
 #[test]
 fn contradictions_name_the_place_and_the_remedy() {
-    let cases: [(&[(&str, &str)], &str); 14] = [
+    let cases: [(&[(&str, &str)], &str); 15] = [
         (&[], "--hostname: say the name"),
         (
             &[("hostname", "192.0.2.1")],
@@ -306,6 +306,13 @@ fn contradictions_name_the_place_and_the_remedy() {
         (
             &[("listen", ":80"), ("home", "about:blank")],
             "--home: \"about:blank\" is neither blank",
+        ),
+        (
+            &[
+                ("listen", ":80"),
+                ("unpublished-bootstrap-dns-names", "a.example/share.example"),
+            ],
+            "--unpublished-bootstrap-dns-names: \"a.example/share.example\": the share of askers",
         ),
         (
             &[("listen", ":80"), ("shards", "0")],
@@ -375,6 +382,11 @@ fn a_rate_file_excludes_rates_given_otherwise() {
         (1_000_000, 65536 + 32)
     );
     assert!(problem(&[("listen", ":80"), file, ("client-rate", "5")]).contains("not both"));
+    fs::write(&path, "nonsense").unwrap();
+    let error = sources(&[("listen", ":80"), file, ("half-open-max", "0")]).load();
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("--rate-config: "), "{error}");
+    assert!(error.contains("--half-open-max: with 0"), "{error}");
 }
 
 #[test]
@@ -407,10 +419,7 @@ fn what_check_prints_gives_the_same_configuration() {
         ("certmode", "manual"),
         ("mesh-psk-file", ""),
         ("bootstrap-dns-names", "a.example.com,b.example.com"),
-        (
-            "unpublished-bootstrap-dns-names",
-            "c.example.com/d.example.com",
-        ),
+        ("unpublished-bootstrap-dns-names", "c.example.com"),
         ("proxy-protocol-from", "10.0.0.0/8"),
         ("io-features", "-multishot-recv"),
         ("io-gather", "50us"),

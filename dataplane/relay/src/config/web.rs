@@ -31,12 +31,7 @@ pub enum HomePage {
 
 /// A name that `/bootstrap-dns` answers when asked for by name only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnpublishedName {
-    /// The name.
-    pub name: String,
-    /// DNS name whose TXT record holds the share of askers, 0 to 100, that get an answer.
-    pub percent_txt: Option<String>,
-}
+pub struct UnpublishedName(pub String);
 
 /// Who may read `/metrics` and `/debug/`. Loopback and Tailscale addresses always may; nobody
 /// may through a proxy that adds `X-Forwarded-For`.
@@ -85,22 +80,16 @@ impl Item for String {
 
 impl Item for UnpublishedName {
     fn parse(text: &str) -> Result<Self, String> {
-        match text.split_once('/') {
-            None => Ok(Self {
-                name: dns_name(text)?.to_owned(),
-                percent_txt: None,
-            }),
-            Some((name, txt)) => Ok(Self {
-                name: dns_name(name)?.to_owned(),
-                percent_txt: Some(dns_name(txt)?.to_owned()),
-            }),
+        // In derper a TXT record of the second name says which share of askers gets an answer.
+        if let Some((name, txt)) = text.split_once('/') {
+            return Err(format!(
+                "{text:?}: the share of askers is not read from {txt:?} here; {name:?} alone answers everybody"
+            ));
         }
+        dns_name(text).map(|name| Self(name.to_owned()))
     }
     fn show(&self) -> String {
-        match &self.percent_txt {
-            None => self.name.clone(),
-            Some(txt) => format!("{}/{txt}", self.name),
-        }
+        self.0.clone()
     }
 }
 
@@ -147,9 +136,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         Pages,
         "unpublished-bootstrap-dns-names",
         "http.unpublished_bootstrap_dns_names",
-        "NAME[/TXT],…",
+        "NAME,…",
         http.unpublished_bootstrap_dns_names,
-        "Names answered at /bootstrap-dns?q=NAME but not listed; the TXT record of the second name holds the share of askers, 0 to 100, that get an answer"
+        "Names answered at /bootstrap-dns?q=NAME but not listed"
     ),
     setting!(
         Pages,

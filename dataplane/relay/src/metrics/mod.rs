@@ -4,6 +4,8 @@
 //! (`towline_derp::relay::Stats`); [`Counters`] is for the handshake stage.
 
 mod counters;
+mod drops;
+mod histogram;
 mod process;
 mod prometheus;
 mod text;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use counters::{ActiveTls, Counters};
+pub(crate) use histogram::Observations;
 pub(crate) use process::ProcessFacts;
 pub(crate) use prometheus::render;
 pub(crate) use varz::render as render_varz;
@@ -43,6 +46,15 @@ pub(crate) struct MetricsInput {
 }
 
 impl MetricsInput {
+    /// What all shards observed, added.
+    fn observed(&self) -> Observations {
+        let mut total = Observations::default();
+        for (_, shard) in &self.shards {
+            total += &shard.observed;
+        }
+        total
+    }
+
     /// The counters of all shards, added.
     fn total(&self) -> Stats {
         let mut total = Stats::default();
@@ -99,8 +111,6 @@ pub(crate) struct BootstrapCounts {
     pub(crate) unpublished_hits: u64,
     /// Asked for a name that is not served.
     pub(crate) unpublished_misses: u64,
-    /// Asked for an unpublished name, outside of the share of askers that get an answer.
-    pub(crate) unpublished_percent_misses: u64,
     /// Different names asked for lately.
     pub(crate) queried_domains: u64,
 }

@@ -1,8 +1,6 @@
 //! `/metrics`: our own names, `towline_relay_*`, with base units in the names as Prometheus wants them.
 
-use std::fmt::Display;
-
-use towline_derp::relay::{DropReason, PacketKind, Stats};
+use towline_derp::relay::{PacketKind, Stats};
 
 use super::text::Page;
 use super::{Local, MetricsInput};
@@ -16,8 +14,16 @@ pub(crate) fn render(input: &MetricsInput, local: &Local) -> String {
     stage(&mut page, input);
     connections(&mut page, &total);
     packets(&mut page, &total);
-    drops(&mut page, &total);
+    page.drops(
+        &total,
+        ("towline_relay_dropped_packets_total", "Packets dropped."),
+        (
+            "towline_relay_dropped_bytes_total",
+            "Bytes in packets dropped.",
+        ),
+    );
     frames(&mut page, &total);
+    observed(&mut page, input);
     shards(&mut page, &input.shards);
     stun(&mut page, input);
     admission(&mut page, input);
@@ -273,39 +279,6 @@ fn packets(page: &mut Page, total: &Stats) {
     );
 }
 
-fn drops(page: &mut Page, total: &Stats) {
-    for (name, help, in_bytes) in [
-        (
-            "towline_relay_dropped_packets_total",
-            "Packets dropped.",
-            false,
-        ),
-        (
-            "towline_relay_dropped_bytes_total",
-            "Bytes in packets dropped.",
-            true,
-        ),
-    ] {
-        page.family(name, "counter", help);
-        for reason in DropReason::ALL {
-            for kind in PacketKind::ALL {
-                let volume = total.dropped(reason, kind);
-                let labels: [(&str, &dyn Display); 2] =
-                    [("reason", &reason.name()), ("kind", &kind.name())];
-                page.sample(
-                    name,
-                    &labels,
-                    if in_bytes {
-                        volume.bytes
-                    } else {
-                        volume.packets
-                    },
-                );
-            }
-        }
-    }
-}
-
 fn frames(page: &mut Page, total: &Stats) {
     let received = [("ping", total.got_ping), ("unknown", total.unknown_frames)];
     let name = "towline_relay_received_frames_total";
@@ -355,6 +328,22 @@ fn frames(page: &mut Page, total: &Stats) {
         "Notices to clients or shards that were lost.",
         "reason",
         lost,
+    );
+}
+
+fn observed(page: &mut Page, input: &MetricsInput) {
+    let observed = input.observed();
+    page.histogram(
+        "towline_relay_write_frames",
+        "Frames in each write to a socket.",
+        &observed.write_frames,
+        1,
+    );
+    page.histogram(
+        "towline_relay_tcp_round_trip_seconds",
+        "Samples of TCP round trips, now and then of each connection.",
+        &observed.round_trip_us,
+        1_000_000,
     );
 }
 
@@ -485,7 +474,7 @@ fn admission(page: &mut Page, input: &MetricsInput) {
     page.labelled(
         "towline_relay_admission_total",
         "counter",
-        "Clients admitted and refused, answers from memory, questions to the controller and those without a usable answer.",
+        "Clients admitted and refused, answers from memory, questions to the controller and those without a usable answer, connected clients looked at again and those of them that are not allowed any more.",
         "event",
         input.admission.iter().copied(),
     );

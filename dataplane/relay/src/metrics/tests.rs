@@ -59,6 +59,43 @@ fn shards_are_added() {
 }
 
 #[test]
+fn what_shards_observe_is_shown_in_derpers_form_and_in_prometheus_own() {
+    let mut input = input();
+    let observed = &mut input.shards[0].1.observed;
+    for frames in [1, 1, 12, 300] {
+        observed.write_frames.observe(frames);
+    }
+    for micros in [400, 10_000, 60_000, 2_000_000] {
+        observed.round_trip_us.observe(micros);
+    }
+    let varz = render_varz(&input, &local());
+    for line in [
+        "derp_buffered_write_frames_bucket{le=\"1\"} 2",
+        "derp_buffered_write_frames_bucket{le=\"15\"} 3",
+        "derp_buffered_write_frames_bucket{le=\"+Inf\"} 4",
+        "derp_buffered_write_frames_sum 314",
+        "derp_buffered_write_frames_count 4",
+        "derp_tcp_rtt{le=\"10ms\"} 2",
+        "derp_tcp_rtt{le=\"20ms\"} 0",
+        "derp_tcp_rtt{le=\"100ms\"} 1",
+        "derp_tcp_rtt{le=\"inf\"} 1",
+        "derp_tcp_rtt{le=\"error\"} 1",
+    ] {
+        assert!(varz.contains(&format!("\n{line}\n")), "{line}: {varz}");
+    }
+    let ours = render(&input, &local());
+    for line in [
+        "towline_relay_write_frames_bucket{le=\"15\"} 3",
+        "towline_relay_tcp_round_trip_seconds_bucket{le=\"0.01\"} 2",
+        "towline_relay_tcp_round_trip_seconds_bucket{le=\"0.1\"} 3",
+        "towline_relay_tcp_round_trip_seconds_sum 2.0704",
+        "towline_relay_tcp_round_trip_seconds_count 4",
+    ] {
+        assert!(ours.contains(&format!("\n{line}\n")), "{line}: {ours}");
+    }
+}
+
+#[test]
 fn an_open_tls_connection_counts_until_it_is_dropped() {
     let input = input();
     let active = input.counters.count_tls(Version::Tls13);
@@ -116,6 +153,8 @@ pub(crate) fn input() -> MetricsInput {
                 cpu_ns: 1,
                 unsent_bytes: 0,
                 write_timeouts: 0,
+                observed: Observations::default(),
+                round_trip_errors: 1,
             },
         )],
         counters: Arc::new(Counters::default()),

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use super::histogram::Histogram;
+
 /// A page of metrics in the making.
 #[derive(Default)]
 pub(super) struct Page {
@@ -36,16 +38,27 @@ impl Page {
         }
     }
 
-    /// A histogram of something that has not been observed.
-    pub(super) fn empty_histogram(&mut self, name: &str, help: &str, bounds: &[u32]) {
+    /// A histogram whose values are shown `per_unit` times smaller than they were observed.
+    pub(super) fn histogram<const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        histogram: &Histogram<N>,
+        per_unit: u32,
+    ) {
+        #[expect(clippy::cast_precision_loss, reason = "a metric")]
+        let shown = |value: u64| value as f64 / f64::from(per_unit);
         self.family(name, "histogram", help);
         let bucket = format!("{name}_bucket");
-        for bound in bounds {
-            self.sample(&bucket, &[("le", bound)], 0);
+        let mut count = 0;
+        for (bound, observed) in histogram.buckets() {
+            count += observed;
+            self.sample(&bucket, &[("le", &shown(bound))], count);
         }
-        self.sample(&bucket, &[("le", &"+Inf")], 0);
-        self.sample(&format!("{name}_sum"), &[], 0);
-        self.sample(&format!("{name}_count"), &[], 0);
+        count += histogram.above();
+        self.sample(&bucket, &[("le", &"+Inf")], count);
+        self.sample(&format!("{name}_sum"), &[], shown(histogram.sum()));
+        self.sample(&format!("{name}_count"), &[], count);
     }
 
     /// Begins a family.

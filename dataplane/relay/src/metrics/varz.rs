@@ -2,18 +2,12 @@
 //!
 //! Names of Go's runtime (`go_*`, `memstats_*`, `goroutines`) are missing: there is nothing behind them here.
 
-use std::fmt::Display;
-
-use towline_derp::relay::{DropReason, PacketKind, Stats, Volume};
+use towline_derp::relay::{PacketKind, Stats, Volume};
 use towline_wire::stun::StunError;
 
+use super::histogram::Histogram;
 use super::text::Page;
 use super::{BootstrapCounts, Local, MetricsInput};
-
-/// Buckets of derper's histograms (derpserver.go).
-const BUFFERED_WRITE_FRAMES: &[u32] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 25, 50, 100];
-const MESH_BATCH_SIZE: &[u32] = &[0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
-const MESH_LOOP_COUNT: &[u32] = &[0, 1, 2, 5, 10, 20, 50, 100];
 
 /// What derper calls the ends of a STUN datagram.
 const STUN_DISPOSITIONS: [&str; 4] = ["not_stun", "read_error", "success", "write_error"];
@@ -25,7 +19,13 @@ pub(crate) fn render(input: &MetricsInput, local: &Local) -> String {
     bootstrap(&mut page, &local.bootstrap);
     let total = input.total();
     packets(&mut page, &total);
-    drops(&mut page, &total);
+    observed(&mut page, input);
+    let packets = "DERP packets dropped by reason and by kind";
+    page.drops(
+        &total,
+        ("derp_packets_dropped", packets),
+        ("derp_bytes_dropped", "Bytes in these packets"),
+    );
     connections(&mut page, &total);
     frames(&mut page, &total);
     stage(&mut page, input);
@@ -100,10 +100,8 @@ fn bootstrap(page: &mut Page, counts: &BootstrapCounts) {
         ("requests", counts.requests),
         ("unpublished_hits", counts.unpublished_hits),
         ("unpublished_misses", counts.unpublished_misses),
-        (
-            "unpublished_percent_misses",
-            counts.unpublished_percent_misses,
-        ),
+        // Every asker gets an answer here.
+        ("unpublished_percent_misses", 0),
     ] {
         page.counter(
             &format!("bootstrap_dns_{name}"),
@@ -171,45 +169,52 @@ fn packets(page: &mut Page, total: &Stats) {
             .checked_div(total.dequeued)
             .unwrap_or(0),
     );
-    page.family(
-        "derp_tcp_rtt",
-        "counter",
-        "Round trips of TCP by class: not sampled by this relay",
-    );
-    let not_observed = "This relay does not work in such steps: no observations";
-    page.empty_histogram(
-        "derp_buffered_write_frames",
-        not_observed,
-        BUFFERED_WRITE_FRAMES,
-    );
-    page.empty_histogram("derp_mesh_update_batch_size", not_observed, MESH_BATCH_SIZE);
-    page.empty_histogram("derp_mesh_update_loop_count", not_observed, MESH_LOOP_COUNT);
 }
 
-fn drops(page: &mut Page, total: &Stats) {
-    type Part = fn(Volume) -> u64;
-    let families: [(&str, &str, Part); 2] = [
-        (
-            "derp_packets_dropped",
-            "DERP packets dropped by reason and by kind",
-            |volume| volume.packets,
-        ),
-        (
-            "derp_bytes_dropped",
-            "DERP bytes dropped by reason and by kind",
-            |volume| volume.bytes,
-        ),
-    ];
-    for (name, help, part) in families {
-        page.family(name, "counter", help);
-        for reason in DropReason::ALL {
-            for kind in PacketKind::ALL {
-                let labels: [(&str, &dyn Display); 2] =
-                    [("reason", &reason.name()), ("kind", &kind.name())];
-                page.sample(name, &labels, part(total.dropped(reason, kind)));
-            }
-        }
-    }
+fn observed(page: &mut Page, input: &MetricsInput) {
+    let observed = input.observed();
+    let round_trips = &observed.round_trip_us;
+    let errors = input
+        .shards
+        .iter()
+        .map(|(_, shard)| shard.round_trip_errors)
+        .sum();
+    // As derper has it: each bucket by itself, and no histogram to Prometheus.
+    let classes = round_trips
+        .buckets()
+        .map(|(micros, count)| (format!("{}ms", micros / 1000), count))
+        .chain([
+            ("inf".to_owned(), round_trips.above()),
+            ("error".to_owned(), errors),
+        ]);
+    page.labelled(
+        "derp_tcp_rtt",
+        "counter",
+        "Samples of TCP round trips by class",
+        "le",
+        classes,
+    );
+    page.histogram(
+        "derp_buffered_write_frames",
+        "Frames in each write to a socket",
+        &observed.write_frames,
+        1,
+    );
+    let not_observed = "This relay does not work in such steps: no observations";
+    let mesh_batch_size = Histogram::new(&[0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+    page.histogram(
+        "derp_mesh_update_batch_size",
+        not_observed,
+        &mesh_batch_size,
+        1,
+    );
+    let mesh_loop_count = Histogram::new(&[0, 1, 2, 5, 10, 20, 50, 100]);
+    page.histogram(
+        "derp_mesh_update_loop_count",
+        not_observed,
+        &mesh_loop_count,
+        1,
+    );
 }
 
 fn connections(page: &mut Page, total: &Stats) {

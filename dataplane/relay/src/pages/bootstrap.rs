@@ -16,7 +16,7 @@ use towline_wire::limits::BOOTSTRAP_DNS_REFRESH;
 use tracing::warn;
 
 use super::query;
-use crate::config::{HttpConfig, UnpublishedName};
+use crate::config::HttpConfig;
 use crate::metrics::BootstrapCounts;
 
 /// Names remembered for counting different ones; then counting begins anew (derper).
@@ -29,7 +29,7 @@ type Addresses = BTreeMap<String, Vec<IpAddr>>;
 /// The names and their addresses.
 pub(super) struct Bootstrap {
     published_names: Vec<String>,
-    unpublished_names: Vec<UnpublishedName>,
+    unpublished_names: Vec<String>,
     published: ArcSwap<Addresses>,
     unpublished: ArcSwap<Addresses>,
     counters: Counters,
@@ -42,7 +42,6 @@ struct Counters {
     published_misses: AtomicU64,
     unpublished_hits: AtomicU64,
     unpublished_misses: AtomicU64,
-    unpublished_percent_misses: AtomicU64,
     queried: Mutex<HashSet<String>>,
 }
 
@@ -63,31 +62,26 @@ pub(super) fn refresh_while_used(bootstrap: &Arc<Bootstrap>) {
 
 impl Bootstrap {
     pub(super) fn new(config: &HttpConfig) -> Self {
-        for name in &config.unpublished_bootstrap_dns_names {
-            if let Some(txt) = &name.percent_txt {
-                warn!(
-                    name = name.name,
-                    txt,
-                    "TXT records are not read here: the share of askers that get this name is 0"
-                );
-            }
-        }
         Self {
             published_names: config.bootstrap_dns_names.clone(),
-            unpublished_names: config.unpublished_bootstrap_dns_names.clone(),
+            unpublished_names: config
+                .unpublished_bootstrap_dns_names
+                .iter()
+                .map(|name| name.0.clone())
+                .collect(),
             published: ArcSwap::default(),
             unpublished: ArcSwap::default(),
             counters: Counters::default(),
         }
     }
 
-    /// Answers a request from `peer`: one unpublished name when it is asked for, or else all published ones.
-    pub(super) fn answer(&self, peer: IpAddr, query: &str) -> Response {
+    /// Answers a request: one unpublished name when it is asked for, or else all published ones.
+    pub(super) fn answer(&self, query: &str) -> Response {
         self.counters.requests.fetch_add(1, Relaxed);
         let asked = query::value(query, "q").filter(|name| !name.is_empty());
         if let Some(name) = asked {
             self.counters.remember(&name);
-            if let Some(answer) = self.unpublished(peer, &name) {
+            if let Some(answer) = self.unpublished(&name) {
                 return answer;
             }
             self.counters.published(self.published.load().get(&name));
@@ -107,40 +101,22 @@ impl Bootstrap {
             published_misses: counters.published_misses.load(Relaxed),
             unpublished_hits: counters.unpublished_hits.load(Relaxed),
             unpublished_misses: counters.unpublished_misses.load(Relaxed),
-            unpublished_percent_misses: counters.unpublished_percent_misses.load(Relaxed),
             queried_domains: queried.len() as u64,
         }
     }
 
-    /// The answer to a name that is served only when it is asked for, if `peer` belongs to its share.
-    fn unpublished(&self, peer: IpAddr, asked: &str) -> Option<Response> {
+    /// The answer to a name that is served only when it is asked for.
+    fn unpublished(&self, asked: &str) -> Option<Response> {
         let addresses = self.unpublished.load();
         let found = addresses.get(asked).filter(|found| !found.is_empty())?;
         self.counters.unpublished_hits.fetch_add(1, Relaxed);
-        let name = self
-            .unpublished_names
-            .iter()
-            .find(|name| name.name == asked)?;
-        // A share that is not known is 0 in derper too.
-        let percent = if name.percent_txt.is_some() { 0 } else { 100 };
-        if share_of(peer) >= percent {
-            self.counters
-                .unpublished_percent_misses
-                .fetch_add(1, Relaxed);
-            return None;
-        }
         Some(json(&Addresses::from([(asked.to_owned(), found.clone())])))
     }
 
     pub(super) async fn refresh(&self) {
         let published = resolve(&self.published_names, &self.published.load()).await;
         self.published.store(Arc::new(published));
-        let names: Vec<String> = self
-            .unpublished_names
-            .iter()
-            .map(|name| name.name.clone())
-            .collect();
-        let unpublished = resolve(&names, &self.unpublished.load()).await;
+        let unpublished = resolve(&self.unpublished_names, &self.unpublished.load()).await;
         self.unpublished.store(Arc::new(unpublished));
     }
 }
@@ -196,11 +172,6 @@ fn shuffle(addresses: &mut [IpAddr]) {
     // Without randomness the order is the same each time, which harms nobody.
     let _ = getrandom::fill(&mut key);
     addresses.sort_by_cached_key(|address| hash(&key, *address));
-}
-
-/// A number from 0 to 99 that stays the same for an address.
-fn share_of(peer: IpAddr) -> u64 {
-    hash(&[0; 16], peer.to_canonical()) % 100
 }
 
 fn hash(key: &[u8; 16], address: IpAddr) -> u64 {

@@ -66,7 +66,7 @@ impl Pages {
     ) -> Response {
         match request.page {
             Page::AcmeChallenge => acme(&request.path, challenge),
-            Page::BootstrapDns => self.bootstrap.answer(peer, &request.query),
+            Page::BootstrapDns => self.bootstrap.answer(&request.query),
             Page::Metrics | Page::Debug if !self.access.allows(peer, &request.query) => {
                 Response::text(403, "debug access denied\n")
             }

@@ -15,7 +15,7 @@ use towline_io::{DriverStats, Waker};
 use towline_tls::Session;
 use towline_wire::NodePublic;
 
-use crate::metrics::ActiveTls;
+use crate::metrics::{ActiveTls, Observations};
 
 /// A connection on its way from its handshake to its shard.
 pub(crate) struct Adopted {
@@ -86,16 +86,25 @@ pub(crate) struct Snapshot {
     pub(crate) unsent_bytes: u64,
     /// Connections closed because they took nothing for the write timeout.
     pub(crate) write_timeouts: u64,
+    /// Sizes of writes, round trips.
+    pub(crate) observed: Observations,
+    /// Connections whose round trip the kernel did not tell.
+    pub(crate) round_trip_errors: u64,
 }
 
 /// A shard, as the rest of the relay sees it.
 #[derive(Clone)]
 pub(crate) struct ShardHandle {
-    pub(super) commands: Sender<Command>,
-    pub(super) waker: Waker,
+    commands: Sender<Command>,
+    waker: Waker,
 }
 
 impl ShardHandle {
+    /// `waker` wakes the thread that takes the commands.
+    pub(crate) fn new(commands: Sender<Command>, waker: Waker) -> Self {
+        Self { commands, waker }
+    }
+
     /// Asks; the wish is lost when the shard has ended, which drops its reply.
     pub(crate) fn ask(&self, command: Command) {
         if self.commands.send(command).is_ok() {

@@ -1,6 +1,6 @@
 //! Shards: one thread each, which owns a driver, a set of connections and all their state.
 //!
-//! `turn` is the loop, `write`, `adopt`, `stalled` and `drain` are its steps; `transport` and `carry` are what lies between socket bytes and the DERP stream; `mailbox` leads to the
+//! `turn` is the loop, `write`, `adopt`, `stalled`, `rounds` and `drain` are its steps; `transport` and `carry` are what lies between socket bytes and the DERP stream; `mailbox` leads to the
 //! other shards; `command` is how the rest of the relay reaches a shard. The protocol itself is `towline_derp::relay`.
 
 mod adopt;
@@ -9,11 +9,12 @@ mod command;
 mod conn;
 mod drain;
 mod mailbox;
+mod rounds;
 mod stalled;
 mod start;
 mod transport;
 mod turn;
 mod write;
 
-pub(crate) use command::{Adopted, Command, Role, Snapshot};
+pub(crate) use command::{Adopted, Command, Role, ShardHandle, Snapshot};
 pub(crate) use start::{Shards, ShardsOptions, random};

@@ -92,7 +92,7 @@ impl Shards {
             features: Features::none(),
             fallback_cause,
         };
-        let mut wakers_out = Vec::new();
+        let (mut wakers, mut wakers_out) = (Vec::new(), Vec::new());
         for started in started {
             let opened = started
                 .opened
@@ -101,18 +101,12 @@ impl Shards {
             let (waker, driver, features) = opened.context("opening the driver of a shard")?;
             shards.driver = driver;
             shards.features = features;
-            shards.handles.push(ShardHandle {
-                commands: started.commands,
-                waker,
-            });
+            wakers.push(waker.clone());
+            let handle = ShardHandle::new(started.commands, waker);
+            shards.handles.push(handle);
             shards.threads.push(started.thread);
             wakers_out.push(started.wakers);
         }
-        let wakers: Vec<_> = shards
-            .handles
-            .iter()
-            .map(|handle| handle.waker.clone())
-            .collect();
         for out in wakers_out {
             let _ = out.send(wakers.clone());
         }

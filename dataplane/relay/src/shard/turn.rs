@@ -18,8 +18,10 @@ use super::command::{Command, Snapshot};
 use super::conn::{Conn, Sending};
 use super::drain::Drain;
 use super::mailbox::{Inboxes, Outboxes, TAKEN_BYTES_MAX};
+use super::rounds::Rounds;
 use super::stalled::SocketRules;
 use super::transport::{Flow, Place, TransportError};
+use crate::metrics::Observations;
 
 /// How long storage must have been of no use before it is given back.
 const REST_AFTER: Duration = Duration::from_secs(1);
@@ -46,6 +48,7 @@ pub(super) struct Thread {
     /// Connections that are, or lately were, blocked.
     pub(super) stalled: Vec<ConnId>,
     pub(super) stall_check: Option<Time>,
+    pub(super) rounds: Rounds,
     /// When storage that nobody needs is given back, if nobody needs it until then.
     rest_at: Option<Time>,
     /// Buffers for the sealed rest of sends that were cut short, used again and again.
@@ -59,6 +62,9 @@ pub(super) struct Thread {
 pub(super) struct Counts {
     pub(super) write_timeouts: u64,
     pub(super) unsent_bytes: u64,
+    pub(super) observed: Observations,
+    /// Connections whose round trip the kernel did not tell.
+    pub(super) round_trip_errors: u64,
 }
 
 /// The bytes that queued packets point to, until the turn ends.
@@ -104,6 +110,7 @@ impl Thread {
             ready_now: Vec::new(),
             stalled: Vec::new(),
             stall_check: None,
+            rounds: Rounds::default(),
             rest_at: None,
             spare_rests: Vec::new(),
             rules,
@@ -136,6 +143,7 @@ impl Thread {
         }
         self.check_stalled();
         self.check_rest();
+        self.check_rounds();
         self.continue_drain();
         // A connection that closes may have news for others.
         loop {
@@ -157,6 +165,7 @@ impl Thread {
         let due = [
             self.core.poll_timeout(),
             self.stall_check,
+            self.rounds.due(),
             self.rest_at,
             drain,
         ];
@@ -350,6 +359,8 @@ impl Thread {
             cpu_ns: towline_io::host::thread_cpu_ns(),
             unsent_bytes: self.counts.unsent_bytes,
             write_timeouts: self.counts.write_timeouts,
+            observed: self.counts.observed,
+            round_trip_errors: self.counts.round_trip_errors,
         }
     }
 

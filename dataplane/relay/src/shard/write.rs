@@ -58,6 +58,7 @@ impl Thread {
             now,
             ..
         } = self;
+        let frames_before = core.stats().frames_written;
         let (out, received) = driver.send_bytes_and_received(&buf);
         let buffers = TurnBuffers {
             received,
@@ -86,7 +87,11 @@ impl Thread {
             self.put_rest(rest);
         }
         match filled {
-            Ok(bytes) if bytes > 0 => Filled::Send(buf, bytes),
+            Ok(bytes) if bytes > 0 => {
+                let frames = self.core.stats().frames_written - frames_before;
+                self.counts.observed.write_frames.observe(frames);
+                Filled::Send(buf, bytes)
+            }
             Ok(_) => {
                 self.driver.recycle_send(buf);
                 Filled::Nothing

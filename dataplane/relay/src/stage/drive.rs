@@ -194,7 +194,11 @@ fn adopt<S: Stream>(
     let Some(socket) = accepted.socket.keep() else {
         return;
     };
-    let rest = channel.into_rest();
+    let mut rest = channel.into_rest();
+    if let Some(session) = &mut rest.tls {
+        // Clients that are only there to be reached send nothing for now. The shard expands the keys that it needs.
+        session.rest();
+    }
     let owner = context.shards.owner(&ready.client.key);
     owner.ask(Command::Adopt(Box::new(Adopted {
         socket,

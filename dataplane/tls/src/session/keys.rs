@@ -53,12 +53,18 @@ pub(crate) struct TrafficKey {
     material: KeyMaterial,
     /// The expanded key: 584 bytes on the C heap. Absent while the session rests.
     expanded: Option<LessSafeKey>,
+    /// The sequence number at the last [`TrafficKey::rest_if_idle`].
+    seen: u64,
 }
 
 impl TrafficKey {
     pub(crate) fn new(material: KeyMaterial) -> Self {
         let expanded = Some(expand(&material));
-        Self { material, expanded }
+        Self {
+            material,
+            expanded,
+            seen: 0,
+        }
     }
 
     pub(crate) fn cipher(&self) -> Cipher {
@@ -153,6 +159,19 @@ impl TrafficKey {
     /// Frees the expanded key; the next use expands it again.
     pub(crate) fn rest(&mut self) {
         self.expanded = None;
+    }
+
+    /// [`Self::rest`], if the key was not used since the last call.
+    pub(crate) fn rest_if_idle(&mut self) {
+        if core::mem::replace(&mut self.seen, self.material.sequence) == self.material.sequence {
+            self.rest();
+        }
+    }
+
+    /// Whether the expanded key is absent.
+    #[cfg(test)]
+    pub(crate) fn rests(&self) -> bool {
+        self.expanded.is_none()
     }
 
     /// The same key for another user of it, in tests that compare two.

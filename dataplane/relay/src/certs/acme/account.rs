@@ -5,15 +5,20 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
-use instant_acme::{Account, AccountBuilder, AccountCredentials, NewAccount};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use instant_acme::{Account, AccountBuilder, AccountCredentials, HttpClient, NewAccount};
 use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::super::files::{self, PairFilesError, write_secret};
+use super::super::files::{self, PairFilesError};
 use crate::config::AcmeConfig;
+use crate::secret_file::{self, Existing};
 
 /// The part of the kept account that says whose it is.
 #[derive(Deserialize)]
@@ -42,7 +47,8 @@ pub(super) async fn open(authority: &AcmeConfig, path: &Path) -> anyhow::Result<
         .await
         .with_context(|| format!("no account at {}", authority.directory_url))?;
     let text = Zeroizing::new(serde_json::to_vec(&credentials)?);
-    write_secret(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    secret_file::write(path, &text, Existing::Replaced)
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(account)
 }
 
@@ -72,23 +78,36 @@ fn load(authority: &AcmeConfig, path: &Path) -> anyhow::Result<Option<AccountCre
 fn builder(authority: &AcmeConfig) -> anyhow::Result<AccountBuilder> {
     // The client takes the process's provider; an error means that there is one.
     let _ = aws_lc_rs::default_provider().install_default();
-    let built = match &authority.ca_file {
-        Some(path) => Account::builder_with_root(path),
-        None => Account::builder(),
-    };
-    built.context("cannot make the client of the ACME authority")
+    match &authority.ca_file {
+        Some(path) => Ok(Account::builder_with_http(client(roots(path)?))),
+        None => Account::builder().context("cannot make the client of the ACME authority"),
+    }
 }
 
-/// The client takes one root: more would be passed over in silence.
-pub(super) fn check_ca_file(path: &Path) -> anyhow::Result<()> {
-    let count = CertificateDer::pem_file_iter(path)
+/// A client that trusts these roots and no others.
+fn client(roots: RootCertStore) -> Box<dyn HttpClient> {
+    let tls = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http1()
+        .enable_http2()
+        .build();
+    Box::new(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+/// All certificates of the file.
+pub(super) fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
+    let place = || format!("cannot read the roots in {}", path.display());
+    let certificates = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("cannot read the roots in {}", path.display()))?
-        .len();
-    anyhow::ensure!(
-        count == 1,
-        "{} holds {count} certificates; --acme-ca-file takes exactly one, the root",
-        path.display()
-    );
-    Ok(())
+        .with_context(place)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).with_context(place)?;
+    }
+    anyhow::ensure!(!roots.is_empty(), "{} holds no certificate", path.display());
+    Ok(roots)
 }

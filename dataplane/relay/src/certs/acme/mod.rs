@@ -14,8 +14,9 @@ use instant_acme::ChallengeType;
 use rustls_pki_types::UnixTime;
 use towline_tls::cert::{CertPair, CertStore};
 
-use super::files::{self, PairFilesError, write_secret};
+use super::files::{self, PairFilesError};
 use crate::config::{AcmeConfig, TlsConfig};
+use crate::secret_file::{self, Existing};
 
 mod account;
 mod order;
@@ -43,7 +44,7 @@ impl Acme {
     pub(super) fn new(config: &TlsConfig, hostname: &str) -> anyhow::Result<Self> {
         super::create_cert_dir(&config.cert_dir)?;
         if let Some(path) = &config.acme.ca_file {
-            account::check_ca_file(path)?;
+            account::roots(path)?;
         }
         Ok(Self {
             hostname: hostname.to_owned(),
@@ -139,8 +140,9 @@ impl Acme {
         let pair = CertPair::from_pem(pem.as_bytes(), pem.as_bytes())
             .context("the authority's certificate")?;
         // A certificate that cannot be kept is used all the same, but costs another at restart.
-        if let Err(error) = write_secret(&self.certificate_path, pem.as_bytes()) {
-            let path = self.certificate_path.display();
+        let path = &self.certificate_path;
+        if let Err(error) = secret_file::write(path, pem.as_bytes(), Existing::Replaced) {
+            let path = path.display();
             tracing::error!(%error, "cannot write {path}; the certificate is lost at restart");
         }
         Ok(pair)

@@ -12,6 +12,7 @@ use towline_wire::NodePublic;
 
 use self::pebble::Pebble;
 use super::super::Certificates;
+use crate::admin::CertificateState;
 use crate::config::{AcmeConfig, CertMode, TlsConfig};
 
 mod pebble;
@@ -45,9 +46,11 @@ async fn obtain(certificates: &Arc<Certificates>) -> String {
         loop {
             let status = certificates.status().unwrap();
             assert_eq!(status.last_error, None);
-            if !status.sha256_raw.is_empty() {
-                return status.sha256_raw;
+            if let Some(pin) = status.sha256_raw {
+                assert_eq!(status.state, CertificateState::InUse);
+                return pin;
             }
+            assert_eq!(status.state, CertificateState::WaitingForFirstCertificate);
             sleep(Duration::from_millis(50)).await;
         }
     });
@@ -82,7 +85,7 @@ async fn http_01_gives_a_certificate_that_is_kept() {
     let again = start(&pebble);
     assert_eq!(
         again.status().unwrap().sha256_raw,
-        pin,
+        Some(pin),
         "kept over a restart"
     );
 }

@@ -279,3 +279,22 @@ fn a_rested_session_goes_on() {
         }
     }
 }
+
+#[test]
+fn only_a_direction_that_is_idle_between_two_looks_rests() {
+    for suite in SUITES {
+        let (mut session, mut peer) = server(suite);
+        let look = |session: &mut Session| {
+            session.rest_if_idle();
+            (session.opener.key.rests(), session.sealer.key.rests())
+        };
+        look(&mut session);
+        session.seal(&mut [0; 100], 1).unwrap();
+        assert_eq!(look(&mut session), (true, false));
+        assert_eq!(look(&mut session), (true, true));
+        let mut record = peer.seal(content::APPLICATION_DATA, b"data");
+        session.open(&mut record).unwrap();
+        assert_eq!(look(&mut session), (false, true));
+        assert_eq!(look(&mut session), (true, true));
+    }
+}

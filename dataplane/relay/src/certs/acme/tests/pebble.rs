@@ -37,15 +37,18 @@ impl Pebble {
         let free = [bind(), bind(), bind(), bind()];
         let [port, management_port, dns_port, dns_management_port] = free.each_ref().map(port_of);
 
-        // Its own HTTPS certificate is its own root too.
+        // Its own HTTPS certificate is its own root too, and not the only one in the file.
         let made = SelfSigned::generate("127.0.0.1", UnixTime::now()).unwrap();
-        fs::write(dir.path().join("ca.pem"), &made.certificate_pem).unwrap();
-        fs::write(dir.path().join("ca.key"), &*made.key_pem).unwrap();
+        let other = SelfSigned::generate("other.example", UnixTime::now()).unwrap();
+        let roots = other.certificate_pem.clone() + &made.certificate_pem;
+        fs::write(dir.path().join("ca.pem"), roots).unwrap();
+        fs::write(dir.path().join("own.pem"), &made.certificate_pem).unwrap();
+        fs::write(dir.path().join("own.key"), &*made.key_pem).unwrap();
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": format!("127.0.0.1:{management_port}"),
-            "certificate": dir.path().join("ca.pem"),
-            "privateKey": dir.path().join("ca.key"),
+            "certificate": dir.path().join("own.pem"),
+            "privateKey": dir.path().join("own.key"),
             "httpPort": port_of(&http),
             "tlsPort": port_of(&tls),
             "ocspResponderURL": "",
