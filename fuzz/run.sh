@@ -61,15 +61,13 @@ list() {
     done
 }
 
-# Longer inputs are slower, and say little more. Heads of HTTP have a bound that wants to be reached.
-max_len() { if [[ $1 == http_upgrade ]]; then echo 20000; else echo 4096; fi; }
-
 # The last number after `NAME: ` or `NAME ` in a log of libFuzzer.
 last() { grep -oP "\b$1:? +\K\d+" "$2" | tail -n 1; }
 
 fuzz() { # TARGET
     local target=$1 log=$work_dir/$1.log result=ok edges counters before
-    local args=("-max_len=$(max_len "$target")" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1)
+    # Longer inputs are slower, and say little more.
+    local args=(-max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1)
     # Zero would be no limit.
     if ((seconds > 0)); then args+=("-max_total_time=$seconds"); else args+=(-runs=0); fi
     [[ ! -e dictionaries/$target.dict ]] || args+=("-dict=dictionaries/$target.dict")
@@ -126,7 +124,7 @@ keep() {
     local target
     cargo build "${cargo_args[@]}" --bins
     for target in "${chosen[@]}"; do
-        "$bin_dir/$target" -set_cover_merge=1 "-max_len=$(max_len "$target")" "corpus/$target" "$work_dir/$target" \
+        "$bin_dir/$target" -set_cover_merge=1 -max_len=4096 "corpus/$target" "$work_dir/$target" \
             >"$work_dir/$target.log" 2>&1 || { explain "$target"; return 1; }
         say "$target: $(find "corpus/$target" -type f | wc -l) seeds"
     done

@@ -7,7 +7,7 @@ use towline_wire::stun::{self, TransactionId};
 
 use crate::{EVERY_BYTE, Seed};
 
-/// Options: 1 the plain port, 2 an operator, 4 without DERP.
+/// Options: 1 the plain port, 2 an operator, 4 without DERP, 16 times the power of two by which it is repeated.
 pub(crate) fn http_upgrade() -> Vec<Seed> {
     let [raw, fast, websocket] = derp::openings();
     vec![
@@ -16,6 +16,11 @@ pub(crate) fn http_upgrade() -> Vec<Seed> {
         ("client-websocket", stream(0, &client(websocket))),
         ("websocket-ping-and-close", stream(0, &websocket_control())),
         ("pages", stream(0, PAGES)),
+        ("pages-without-end", repeat(7, PAGES)),
+        (
+            "head-without-end",
+            repeat(15, b"GET / HTTP/1.1\r\nHost: a\r\nX: "),
+        ),
         ("debug-pages", stream(2, DEBUG_PAGES)),
         ("plain-port", stream(1, PLAIN_PORT)),
         (
@@ -71,6 +76,11 @@ const UPGRADE_WITH_BODY: &[u8] = b"POST /derp HTTP/1.1\r\nHost: a\r\nUpgrade: DE
 
 fn stream(options: u8, bytes: &[u8]) -> Vec<u8> {
     [&[options, EVERY_BYTE], bytes].concat()
+}
+
+/// In pieces of 200 bytes.
+fn repeat(power: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[16 * power, 1, 199], bytes].concat()
 }
 
 /// All that a client of ours sends until it is let in, and its first frame.
