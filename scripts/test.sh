@@ -48,7 +48,10 @@ stage_fmt() {
     cargo fmt --all --check -- -l && cargo fmt --manifest-path fuzz/Cargo.toml --check -- -l
 }
 stage_layers() { scripts/check_layers_test.py && scripts/check_layers.py; }
-stage_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+stage_clippy() {
+    cargo clippy --locked --workspace --all-targets -- -D warnings &&
+        cargo clippy --locked --package towline-tls --features fuzzing -- -D warnings
+}
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --lib --no-deps --document-private-items; }
 stage_build() { cargo build --locked --release --package towline; }
 stage_unit() { cargo test --locked --workspace; }

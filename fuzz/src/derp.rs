@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use towline_derp::handshake::client::{ClientHandshake, Opening, Options};
 use towline_derp::handshake::server::{Config, ConnInfo, ServerHandshake};
 use towline_derp::sealed::{SharedBox, public_key};
+use towline_derp::websocket::{Codec, Event};
 use towline_wire::{MeshKey, NodePrivate, NodePublic};
 
 /// What the relay and the client know of each other, made once: the agreement of keys is what takes time.
@@ -88,4 +89,20 @@ pub fn client(opening: Opening) -> ClientHandshake {
     let mut options = Options::new("relay.example", client_key());
     options.opening = opening;
     ClientHandshake::new(options, [9; 64]).expect("a host and a path")
+}
+
+/// What one side sent, as text; inside a WebSocket as `codec`, the other side's, reads it. So pongs are left out: of
+/// several pings only the last must be answered, and none before a close (RFC 6455 §5.5.3).
+pub fn shown(output: &[u8], mut codec: Codec) -> String {
+    let websocket = (output.windows(5)).position(|bytes| bytes == b"\r\n\r\n\x82");
+    let (head, inside) = output.split_at(websocket.map_or(output.len(), |at| at + 4));
+    let mut shown = head.escape_ascii().to_string();
+    let (mut inside, mut at) = (inside.to_vec(), 0);
+    while let Some(event) = (codec.decode(&mut inside, &mut at)).expect("good WebSocket frames") {
+        shown += &match event {
+            Event::Payload(range) => inside[range].escape_ascii().to_string(),
+            other => format!("{other:?}"),
+        };
+    }
+    shown
 }

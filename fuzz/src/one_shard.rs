@@ -178,7 +178,7 @@ impl OneShard {
 
     /// Time passes, and what is due is done.
     pub fn pass(&mut self, duration: Duration) {
-        self.now = self.now + duration;
+        self.now += duration;
         self.shard.handle_timeout(self.now, &mut NoMailbox);
         self.take_effects();
     }

@@ -3,8 +3,6 @@
 #![no_main]
 #![forbid(unsafe_code)]
 
-use core::fmt::Write;
-
 use libfuzzer_sys::fuzz_target;
 use towline_derp::handshake::HandshakeError;
 use towline_derp::handshake::client::{Opening, Step};
@@ -75,9 +73,10 @@ fn feed<'a>(opening: Opening, pieces: impl Iterator<Item = &'a [u8]>) -> Seen {
             break;
         }
     }
-    while let Some(bytes) = client.poll_output() {
-        write!(seen.output, "{}", bytes.escape_ascii()).expect("writing to memory");
-    }
+    let output: Vec<u8> = core::iter::from_fn(|| client.poll_output())
+        .flatten()
+        .collect();
+    seen.output = derp::shown(&output, Codec::server());
     if let Step::Ready(ready) = client.step() {
         seen.ready = Some(format!("{:?} {:?}", ready.server_key, ready.server_info));
         seen.leftover = ready.leftover;

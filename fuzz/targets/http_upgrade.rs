@@ -9,6 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use towline_derp::handshake::HandshakeError;
 use towline_derp::handshake::server::{Config, ServerHandshake, Stage, Step, Verdict};
 use towline_derp::http::Response;
+use towline_derp::websocket::Codec;
 use towline_fuzz::{Cuts, derp, take_byte};
 use towline_wire::limits;
 
@@ -43,6 +44,7 @@ fn run(mut input: &[u8]) -> Option<()> {
     check_answers(&output);
     let (cut_output, cut) = feed(options, cuts.pieces(&stream));
     assert_eq!(cut, whole);
+    let shown = |output: &[u8]| derp::shown(output, Codec::client([0; 16]));
     assert_eq!(shown(&cut_output), shown(&output));
     Some(())
 }
@@ -94,21 +96,6 @@ fn feed<'a>(options: u8, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<u8>, Se
     // Only now: whether the connection is kept depends on what waits to be sent.
     let output = core::iter::from_fn(|| server.poll_output()).flatten();
     (output.collect(), seen)
-}
-
-/// As text, without pongs: of several pings only the last must be answered, and none before a close (RFC 6455 §5.5.3).
-fn shown(output: &[u8]) -> String {
-    let websocket = (output.windows(5)).position(|bytes| bytes == b"\r\n\r\n\x82");
-    let (head, mut rest) = output.split_at(websocket.map_or(output.len(), |at| at + 4));
-    let mut shown = head.to_vec();
-    while let Some((&[kind, len], _)) = rest.split_first_chunk() {
-        let (frame, behind) = rest.split_at(2 + usize::from(len));
-        if kind != 0x8a {
-            shown.extend_from_slice(frame);
-        }
-        rest = behind;
-    }
-    shown.escape_ascii().to_string()
 }
 
 /// Vectors may hold twice what is in them.

@@ -88,18 +88,3 @@ fn assert_ended(mut session: Session, mut peer: Peer, error: TlsError) {
     assert_eq!(session.seal(&mut [0; 100], 1), Err(TlsError::Ended));
     assert!(session.close_notify().is_empty());
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn entry_points_hold_on_random_bytes(input in prop::collection::vec(any::<u8>(), 0..400)) {
-            records(&input);
-            against_rustls(&input);
-        }
-    }
-}
