@@ -31,7 +31,11 @@ ARROWS = {
     "towline-load": {"towline-wire", "towline-derp", "towline-tls", "towline-io"},
     "towline-relay": {"towline-wire", "towline-derp", "towline-tls", "towline-io"},
     "towline": {"towline-wire", "towline-derp", "towline-relay", "towline-load"},
+    "towline-fuzz": {"towline-wire", "towline-derp", "towline-tls"},
 }
+
+# Workspaces whose crates have a place in ARROWS.
+MANIFESTS = ["Cargo.toml", "fuzz/Cargo.toml"]
 
 PROTOCOL_CRATES = [f"dataplane/{name}" for name in ("wire", "derp", "tls", "tunnel", "path")]
 UNSAFE_CRATES = ["dataplane/io", "dataplane/aead", "ebpf"]
@@ -228,9 +232,9 @@ def check_unsafe(root):
                 yield f"{path}: lacks #![forbid(unsafe_code)]"
 
 
-def check_edges(metadata):
-    packages = {package["name"]: package for package in metadata["packages"]}
-    for name, package in sorted(packages.items()):
+def check_edges(packages):
+    for package in sorted(packages, key=lambda package: package["name"]):
+        name = package["name"]
         if name not in ARROWS:
             yield f"{package['manifest_path']}: `{name}` has no place in ARROWS of scripts/check_layers.py"
             continue
@@ -241,14 +245,18 @@ def check_edges(metadata):
                 yield f"{package['manifest_path']}: `{name}` may not use `{other}`{kind}"
 
 
+def read_packages(root, manifest):
+    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked", "--manifest-path", manifest]
+    return json.loads(subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout)["packages"]
+
+
 def main():
     root = Path(__file__).resolve().parent.parent
-    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
-    metadata = json.loads(subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout)
-    found = [*check_edges(metadata), *check_protocol_sources(root), *check_unsafe(root)]
+    packages = [package for manifest in MANIFESTS for package in read_packages(root, manifest)]
+    found = [*check_edges(packages), *check_protocol_sources(root), *check_unsafe(root)]
     for breach in found:
         print(breach)
-    print(f"layers: {len(metadata['packages'])} crates, {len(found)} breaches")
+    print(f"layers: {len(packages)} crates, {len(found)} breaches")
     sys.exit(1 if found else 0)
 
 

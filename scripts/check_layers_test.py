@@ -161,7 +161,7 @@ class Edges(unittest.TestCase):
     def breaches(self, name, dependency, kind=None):
         package = {"name": name, "manifest_path": "Cargo.toml"}
         package["dependencies"] = [{"name": dependency, "kind": kind}]
-        return list(check_layers.check_edges({"packages": [package]}))
+        return list(check_layers.check_edges([package]))
 
     def test_only_the_arrows_are_allowed(self):
         self.assertEqual(self.breaches("towline-derp", "towline-wire"), [])

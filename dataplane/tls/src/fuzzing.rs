@@ -1,14 +1,10 @@
 //! Entry points of the fuzz targets: arbitrary bytes in, a panic where something is wrong.
 
-use rustls::pki_types::CertificateDer;
-
-use crate::cert::meta;
 use crate::error::TlsError;
 use crate::session::differential::{STEPS_MAX, Step, compare};
 use crate::session::peer::{Peer, SUITES};
 use crate::session::record::PLAINTEXT_BYTES_MAX;
 use crate::session::{Opened, Session};
-use crate::{ServerConfig, ServerHandshake};
 
 /// A session with fixed keys is fed records: raw ones, which will not authenticate, and
 /// arbitrary content under the right key, which reaches everything behind the tag.
@@ -54,27 +50,6 @@ pub fn against_rustls(mut input: &[u8]) {
     compare(role, suite, &steps);
 }
 
-/// The first bytes of a connection to a server. `config` is made once, by the target.
-pub fn server_handshake(config: &ServerConfig, input: &[u8]) {
-    let Ok(mut handshake) = ServerHandshake::new(config) else {
-        return;
-    };
-    let (first, second) = input.split_at(input.len() / 2);
-    for part in [first, second] {
-        let established = handshake.handle_bytes(part);
-        assert!(
-            !matches!(established, Ok(Some(_))),
-            "nobody guesses a Finished"
-        );
-        while handshake.poll_output().is_some() {}
-    }
-}
-
-/// A certificate of a stranger, read for a DERP key.
-pub fn meta_certificate(input: &[u8]) {
-    let _key = meta::key_of(&CertificateDer::from(input));
-}
-
 fn take_role(input: &mut &[u8]) -> Option<(bool, (crate::Version, crate::Cipher))> {
     let (&first, rest) = input.split_first()?;
     *input = rest;
@@ -112,27 +87,4 @@ fn assert_ended(mut session: Session, mut peer: Peer, error: TlsError) {
     assert_eq!(session.open(&mut record), Err(TlsError::Ended));
     assert_eq!(session.seal(&mut [0; 100], 1), Err(TlsError::Ended));
     assert!(session.close_notify().is_empty());
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ServerOptions;
-    use crate::cert::{CertStore, SniPolicy};
-
-    proptest! {
-        #[test]
-        fn entry_points_hold_on_random_bytes(input in prop::collection::vec(any::<u8>(), 0..400)) {
-            records(&input);
-            against_rustls(&input);
-            meta_certificate(&input);
-            let store = Arc::new(CertStore::new(SniPolicy::Any));
-            let config = ServerConfig::new(store, &ServerOptions::default()).unwrap();
-            server_handshake(&config, &input);
-        }
-    }
 }
