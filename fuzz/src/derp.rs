@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use towline_derp::handshake::client::{ClientHandshake, Opening, Options};
 use towline_derp::handshake::server::{Config, ConnInfo, ServerHandshake};
-use towline_derp::sealed::{SharedBox, public_key};
+use towline_derp::sealed::{BoxKey, SharedBox};
 use towline_derp::websocket::{Codec, Event};
 use towline_wire::{MeshKey, NodePrivate, NodePublic};
 
@@ -24,12 +24,13 @@ pub struct Known {
 
 /// See [`Known`].
 pub static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    let (server, client) = (public_key(&server_key()), public_key(&client_key()));
+    let (server_key, client_key) = (BoxKey::new(&server_key()), BoxKey::new(&client_key()));
+    let (server, client) = (server_key.public(), client_key.public());
     Known {
         server,
         client,
-        at_client: SharedBox::new(&client_key(), &server),
-        at_server: SharedBox::new(&server_key(), &client),
+        at_client: client_key.agree(&server).expect("an honest key"),
+        at_server: server_key.agree(&client).expect("an honest key"),
         config: Arc::new(config()),
     }
 });
@@ -68,8 +69,6 @@ pub fn server_of(config: &Arc<Config>, conn: ConnInfo) -> ServerHandshake {
 pub fn conn() -> ConnInfo {
     ConnInfo {
         peer: "192.0.2.7:4711".parse().expect("an address"),
-        local: "198.51.100.1:443".parse().expect("an address"),
-        tls: true,
         plain_http_port: false,
         debug_allowed: false,
     }
