@@ -3,7 +3,7 @@
 #
 #   fuzz/run.sh                          every target, 6 s each
 #   fuzz/run.sh --seconds 300 stun       this target for longer; 0: only what is known already
-#   fuzz/run.sh --keep stun              adds to the seeds what the last runs found and no seed reaches
+#   fuzz/run.sh --keep stun              adds to the seeds the best of what the last runs found and no seed reaches
 #   fuzz/run.sh --lint                   clippy over targets and helpers, with the flags of the build
 #   fuzz/run.sh --lock                   takes the versions of dependencies from the repository's Cargo.lock
 #   fuzz/run.sh --list                   the targets and what they do
@@ -32,6 +32,8 @@ cargo_args=(--locked --release --target "$host")
 target_dir=$(cargo metadata --locked --no-deps --format-version 1 | jq -r .target_directory)
 bin_dir=$target_dir/$host/release
 work_dir=$target_dir/found
+# Of one run of --keep.
+kept_max=20
 row='%-17s %6s %10s %9s %15s %6s %9s  %s\n'
 
 # What is fuzzed is made of what is shipped.
@@ -66,8 +68,9 @@ last() { grep -oP "\b$1:? +\K\d+" "$2" | tail -n 1; }
 
 fuzz() { # TARGET
     local target=$1 log=$work_dir/$1.log result=ok edges counters before
-    # Longer inputs are slower, and say little more.
-    local args=(-max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1)
+    # Longer inputs are slower, and say little more. The timeout is for what never ends: it is measured by the clock on
+    # the wall, and machines stall.
+    local args=(-max_len=4096 -timeout=60 -rss_limit_mb=1024 -print_final_stats=1)
     # Zero would be no limit.
     if ((seconds > 0)); then args+=("-max_total_time=$seconds"); else args+=(-runs=0); fi
     [[ ! -e dictionaries/$target.dict ]] || args+=("-dict=dictionaries/$target.dict")
@@ -121,11 +124,17 @@ fuzz_all() {
 }
 
 keep() {
-    local target
+    local target marker=$work_dir/kept
+    check_versions
     cargo build "${cargo_args[@]}" --bins
     for target in "${chosen[@]}"; do
-        "$bin_dir/$target" -set_cover_merge=1 -max_len=4096 "corpus/$target" "$work_dir/$target" \
+        touch "$marker"
+        # Without counters: by the edges that are reached, not by how often, or hundreds would be kept.
+        "$bin_dir/$target" -set_cover_merge=1 -use_counters=0 -max_len=4096 "corpus/$target" "$work_dir/$target" \
             >"$work_dir/$target.log" 2>&1 || { explain "$target"; return 1; }
+        # They are written in the order of what they add. The last ones add an edge each, for ever.
+        find "corpus/$target" -type f -newer "$marker" -printf '%T@ %p\n' | sort -n | tail -n "+$((kept_max + 1))" |
+            cut -d' ' -f2- | xargs --no-run-if-empty rm
         say "$target: $(find "corpus/$target" -type f | wc -l) seeds"
     done
 }
