@@ -217,6 +217,16 @@ impl Driver {
         each!(&mut self.inner, driver => driver.wait(timeout, out))
     }
 
+    /// Submits everything asked for and appends what is complete: for another send to sockets that
+    /// took the last one, before anything new is received. (Sends never wait in the kernel. Without
+    /// `Features::DEFER_TASKRUN`, receives may be among what is complete.)
+    ///
+    /// # Errors
+    /// Only when the driver itself is broken; it cannot be used any more.
+    pub fn flush(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
+        each!(&mut self.inner, driver => driver.flush(out))
+    }
+
     /// The bytes of a received buffer, to be changed in place.
     pub fn recv_bytes(&mut self, buf: &RecvBuf) -> &mut [u8] {
         self.pools().0.bytes_mut(buf)

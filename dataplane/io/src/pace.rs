@@ -18,7 +18,7 @@ const RECEIVE_BYTES_FEW: u64 = 8 << 10;
 /// ... until they bring this much.
 const RECEIVE_BYTES_ENOUGH: u64 = 16 << 10;
 /// So many times the work of the last turn may be slept through.
-const SLEEP_PER_WORK: u64 = 2;
+const SLEEP_PER_WORK: u64 = 1;
 /// The shortest sleep that is worth its own costs.
 const SLEEP_NS_MIN: u64 = 10_000;
 /// After so many turns that gathered, one does not, to see what comes without.
@@ -219,7 +219,7 @@ mod tests {
             after(0, None);
         }
         let micros = Duration::from_micros;
-        assert_eq!(after(10, None), Some(micros(20)));
+        assert_eq!(after(10, None), Some(micros(10)));
         assert_eq!(after(900, None), Some(LONGEST));
         assert_eq!(after(900, Some(micros(5))), Some(micros(5)));
         assert_eq!(after(900, Some(Duration::ZERO)), None);

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use support::{check, fill, on_every_driver, pair, run, run_for, tight};
 use towline_io::socket::set_notsent_lowat;
-use towline_io::{Completion, Driver, DriverConfig, MEASURED_BYTES, SocketId};
+use towline_io::{
+    Completion, Driver, DriverConfig, DriverKind, Features, MEASURED_BYTES, SocketId,
+};
 
 on_every_driver!(
     a_slow_reader_blocks_and_unblocks_its_sender,
     a_low_water_mark_counts_as_full,
     room_is_reported_once_for_each_question,
     a_second_send_at_the_same_time_is_refused,
+    sends_can_follow_each_other_before_anything_is_received,
     the_rest_of_a_short_send_can_follow,
     a_paused_socket_receives_nothing_until_resumed,
     pausing_and_resuming_many_times_loses_nothing,
@@ -145,6 +148,52 @@ fn a_second_send_at_the_same_time_is_refused(way: support::Way) {
     let mut bytes = [0; 5];
     peer.read_exact(&mut bytes).unwrap();
     assert_eq!(&bytes, b"first");
+}
+
+fn sends_can_follow_each_other_before_anything_is_received(way: support::Way) {
+    let mut driver = way.open(tight());
+    let (ours, mut peer) = pair();
+    let id = driver.add(ours, 1).unwrap();
+    assert!(run_for(&mut driver, Duration::from_millis(10)).is_empty());
+    peer.write_all(b"for later").unwrap();
+    let mut received = 0;
+    let mut out = Vec::new();
+    for part in 0..3_u8 {
+        let buf = driver.send_buffer().unwrap();
+        driver.send_bytes_mut(&buf)[0] = part;
+        driver.send(id, buf, 1);
+        driver.flush(&mut out).unwrap();
+        let mut sent = 0;
+        for completion in out.drain(..) {
+            match completion {
+                Completion::Sent { result, buf, .. } => {
+                    sent += result.unwrap();
+                    driver.recycle_send(buf);
+                }
+                Completion::Received { buf, .. } => {
+                    received += buf.len();
+                    driver.recycle(buf);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(sent, 1, "a send that was flushed is complete");
+    }
+    if driver.features().contains(Features::DEFER_TASKRUN) || driver.kind() == DriverKind::Epoll {
+        assert_eq!(received, 0);
+    }
+    let mut bytes = [0; 3];
+    peer.read_exact(&mut bytes).unwrap();
+    assert_eq!(bytes, [0, 1, 2]);
+    while received < b"for later".len() {
+        run(&mut driver, |driver, completion| {
+            if let Completion::Received { buf, .. } = completion {
+                received += buf.len();
+                driver.recycle(buf);
+            }
+            true
+        });
+    }
 }
 
 fn the_rest_of_a_short_send_can_follow(way: support::Way) {

@@ -254,6 +254,12 @@ impl Epoll {
         Ok(())
     }
 
+    pub(crate) fn flush(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
+        self.turn += 1;
+        out.append(&mut self.backlog);
+        Ok(())
+    }
+
     fn handle_events(&mut self) {
         let mut index = 0;
         while let Some((events, data)) = self.poller.event(index) {

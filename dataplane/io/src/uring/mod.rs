@@ -257,6 +257,14 @@ impl Uring {
         Ok(())
     }
 
+    pub(crate) fn flush(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
+        out.append(&mut self.backlog);
+        self.ring.submit()?;
+        self.ring.harvest();
+        self.handle_harvested(out);
+        Ok(())
+    }
+
     /// Lets completions gather, when that is worth it. Gives the rest of the timeout.
     fn gather(&mut self, idle: bool, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
         let Some(window) = self.pace.begin(idle, timeout) else {

@@ -26,6 +26,9 @@ use crate::metrics::Observations;
 /// How long storage must have been of no use before it is given back.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
+/// The most further sends of a connection in a turn: together they carry all that a turn can receive.
+const MORE_SENDS_MAX: usize = 64;
+
 /// All state of a shard's thread.
 pub(super) struct Thread {
     pub(super) shard: ShardId,
@@ -45,6 +48,8 @@ pub(super) struct Thread {
     /// Connections that may be written to: those whose send ended with more to write, or that found no send buffer.
     pub(super) ready: Vec<ConnId>,
     ready_now: Vec<ConnId>,
+    /// A connection whose send is under way has more to write, or one found no send buffer.
+    pub(super) more_waits: bool,
     /// Connections that are, or lately were, blocked.
     pub(super) stalled: Vec<ConnId>,
     pub(super) stall_check: Option<Time>,
@@ -108,6 +113,7 @@ impl Thread {
             completions: Vec::new(),
             ready: Vec::new(),
             ready_now: Vec::new(),
+            more_waits: false,
             stalled: Vec::new(),
             stall_check: None,
             rounds: Rounds::default(),
@@ -148,6 +154,7 @@ impl Thread {
         // A connection that closes may have news for others.
         loop {
             self.write_all();
+            self.write_more()?;
             if !self.apply_effects() {
                 break;
             }
@@ -386,6 +393,24 @@ impl Thread {
             self.write(id);
         }
         self.ready_now = ready;
+    }
+
+    /// Writes what one send for each connection was too small for, until queues are empty or sockets full. Receiving first
+    /// would fill queues faster than they empty, whenever there is more to receive than one turn can send.
+    fn write_more(&mut self) -> io::Result<()> {
+        for _ in 0..MORE_SENDS_MAX {
+            if !core::mem::take(&mut self.more_waits) {
+                break;
+            }
+            let mut completions = core::mem::take(&mut self.completions);
+            self.driver.flush(&mut completions)?;
+            for completion in completions.drain(..) {
+                self.complete(completion);
+            }
+            self.completions = completions;
+            self.write_all();
+        }
+        Ok(())
     }
 
     /// Says goodbye if the socket takes it, then closes.

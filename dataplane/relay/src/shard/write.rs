@@ -27,7 +27,10 @@ impl Thread {
         match self.fill(id, false) {
             Filled::Nothing => {}
             Filled::Send(buf, bytes) => self.send(id, buf, bytes),
-            Filled::NoBuffer => self.ready.push(id),
+            Filled::NoBuffer => {
+                self.more_waits = true;
+                self.ready.push(id);
+            }
             Filled::Broken => self.close(id),
         }
     }
@@ -110,7 +113,8 @@ impl Thread {
             return;
         };
         conn.sending = Sending::UnderWay { bytes };
-        let socket = conn.socket;
+        let (socket, has_more) = (conn.socket, conn.has_more);
+        self.more_waits |= has_more;
         self.driver.send(socket, buf, bytes);
     }
 
