@@ -35,7 +35,10 @@ pub(crate) fn frame_stream() -> Vec<Seed> {
         ),
         ("client-endless-frame", repeat(CLIENT, endless())),
         ("mesh-peer", speak(MESH_PEER, mesh())),
-        ("mesh-peer-watches", speak(MESH_PEER, vec![0x10, 0, 0, 0, 0])),
+        (
+            "mesh-peer-watches",
+            speak(MESH_PEER, vec![0x10, 0, 0, 0, 0]),
+        ),
         ("mesh-peer-often", repeat(MESH_PEER, mesh())),
         ("uplink", speak(UPLINK, uplink())),
         ("uplink-often", repeat(UPLINK, uplink())),
