@@ -29,6 +29,9 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 /// The most further sends of a connection in a turn: together they carry all that a turn can receive.
 const MORE_SENDS_MAX: usize = 64;
 
+/// Places reserved in the lists of a turn, which grow with the busiest turn.
+const RESERVED: usize = 1024;
+
 /// All state of a shard's thread.
 pub(super) struct Thread {
     pub(super) shard: ShardId,
@@ -105,14 +108,14 @@ impl Thread {
             driver,
             conns: Vec::new(),
             carries: Carries::default(),
-            held: Vec::new(),
+            held: Vec::with_capacity(RESERVED),
             outboxes,
             inboxes,
             messages_wait: false,
             commands,
-            completions: Vec::new(),
-            ready: Vec::new(),
-            ready_now: Vec::new(),
+            completions: Vec::with_capacity(RESERVED),
+            ready: Vec::with_capacity(RESERVED),
+            ready_now: Vec::with_capacity(RESERVED),
             more_waits: false,
             stalled: Vec::new(),
             stall_check: None,
