@@ -56,10 +56,12 @@ lock() {
 
 targets() { basename --suffix=.rs --multiple targets/*.rs; }
 
+# By the start of each target's header, up to what it checks.
 list() {
-    local target
+    local target header
     for target in $(targets); do
-        printf '%-17s %s\n' "$target" "$(sed -n 's,^//! ,,p;/^#!/q' "targets/$target.rs" | head -n 1)"
+        header=$(sed -n '/^#!/q;s,^//! ,,p' "targets/$target.rs" | paste -sd' ')
+        printf '%-17s %s\n' "$target" "${header%%[:.] *}"
     done
 }
 

@@ -13,6 +13,7 @@ pub(crate) fn http_upgrade() -> Vec<Seed> {
     vec![
         ("client-raw", stream(0, &client(raw))),
         ("client-fast-start", stream(0, &client(fast))),
+        ("head-then-fast-start", stream(0, HEAD_THEN_FAST_START)),
         ("client-websocket", stream(0, &client(websocket))),
         ("websocket-ping-and-close", stream(0, &websocket_control())),
         ("pages", stream(0, PAGES)),
@@ -57,6 +58,8 @@ const PAGES: &[u8] = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n\
     GET /derp/probe HTTP/1.1\r\nHost: a\r\n\r\nPOST /derp/latency-check HTTP/1.1\r\nHost: a\r\n\r\n\
     GET /robots.txt HTTP/1.1\r\nHost: a\r\n\r\nGET /derp HTTP/1.1\r\nHost: a\r\n\r\n\
     GET /bootstrap-dns?q=a HTTP/1.1\r\nHost: a\r\n\r\n";
+const HEAD_THEN_FAST_START: &[u8] = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n\
+    GET /derp HTTP/1.1\r\nHost: a\r\nUpgrade: DERP\r\nDerp-Fast-Start: 1\r\n\r\n";
 const DEBUG_PAGES: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n\
     GET /debug/varz HTTP/1.1\r\nHost: a\r\n\r\nPUT /debug/ HTTP/1.1\r\nHost: a\r\n\r\n\
     GET /debug/ HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: b\r\n\r\n\
