@@ -3,6 +3,8 @@
 //! Quiet by default: `info` for start, stop and reload, `warn` for what needs a person. Addresses
 //! of clients appear at `debug` only.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use towline_relay::config::{LogConfig, LogFormat};
@@ -17,7 +19,10 @@ pub(crate) fn start(format: LogFormat, filter: EnvFilter) {
     // The journal stamps each line itself.
     let stamped = std::env::var_os("JOURNAL_STREAM").is_none();
     match (format, stamped) {
-        (LogFormat::Text, true) => lines.with_target(false).init(),
+        (LogFormat::Text, true) => lines
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .init(),
         (LogFormat::Text, false) => lines
             .with_target(false)
             .with_ansi(false)

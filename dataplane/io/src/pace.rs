@@ -94,7 +94,12 @@ impl Pace {
         let sleep = timeout.map_or(sleep, |timeout| timeout.min(sleep));
         let few = self.usual_receive_bytes < RECEIVE_BYTES_FEW;
         let probe = self.streak == TURNS_BETWEEN_PROBES;
-        self.gathered = idle && quick && few && !probe && self.rest == 0 && !sleep.is_zero();
+        self.gathered = idle
+            && quick
+            && few
+            && !probe
+            && self.rest == 0
+            && sleep.as_nanos() >= SLEEP_NS_MIN.into();
         self.streak = if self.gathered { self.streak + 1 } else { 0 };
         self.rest = self.rest.saturating_sub(1);
         self.gathered.then_some(sleep)

@@ -196,7 +196,10 @@ impl Relay {
                     warn!(%error, "mesh members not reloaded");
                 }
             }
-            Err(error) => warn!(%error, "mesh keys not reloaded; the old ones stay"),
+            Err(error) => warn!(
+                error = format!("{error:#}"),
+                "mesh keys not reloaded; the old ones stay"
+            ),
         }
         self.context
             .accept_limit
@@ -216,7 +219,10 @@ impl Relay {
             warn!(%error, "certificate not reloaded; the old one stays");
         }
         if let Err(error) = self.context.admission.configure(&new.admission) {
-            warn!(%error, "admission not reloaded; the old rules stay");
+            warn!(
+                error = format!("{error:#}"),
+                "admission not reloaded; the old rules stay"
+            );
         }
         self.reload_allowed();
         self.config.store(Arc::new(new));
@@ -245,7 +251,10 @@ impl Relay {
                 }
             }
             Ok(None) => {}
-            Err(error) => warn!(%error, "allowed keys not reloaded; the old ones stay"),
+            Err(error) => warn!(
+                error = format!("{error:#}"),
+                "allowed keys not reloaded; the old ones stay"
+            ),
         }
     }
 

@@ -156,6 +156,7 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
         proxy_protocol_from: config.listen.proxy_protocol_from.clone(),
         client_places: Arc::new(Semaphore::new(connections_max as usize)),
         places,
+        places_max,
         accept_limit: AcceptLimit::new(config.limits.accept_per_second, config.limits.accept_burst),
         stopping,
     });

@@ -247,12 +247,15 @@ impl Shard {
         let conn = &mut self.conns[slot];
         if conn.paused.rate_until.is_some_and(|until| until <= now) {
             conn.paused.rate_until = None;
+            conn.last_read = now;
             self.resume_if_free(slot);
         }
         let conn = &mut self.conns[slot];
         match conn.role {
             Role::Client { record } => {
-                if conn.reader.body.len > 0 && now >= conn.last_read + FRAME_TIMEOUT {
+                // While it is held back, nothing of the frame can be read.
+                let unfinished = conn.reader.body.len > 0 && !conn.paused.any();
+                if unfinished && now >= conn.last_read + FRAME_TIMEOUT {
                     return self.close(slot, CloseReason::FrameUnfinished);
                 }
                 let mut silent_since = conn.last_write;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use towline_derp::connected::RateLimit;
 use towline_derp::relay::{CloseReason, DropReason, PacketKind};
 use towline_wire::disco;
-use towline_wire::frame::FrameType;
+use towline_wire::frame::{FrameType, SendPacket};
 
 use crate::frames::Frame;
 use crate::net::{End, Net, RelaySpec, connected, key};
@@ -383,6 +383,39 @@ fn a_limit_of_one_client_is_its_own() {
     net.shard_of(0, &key(1)).set_client_limit(&key(1), None);
     net.run();
     assert!(!net.is_paused(limited));
+}
+
+#[test]
+fn a_frame_that_our_own_pause_interrupts_is_not_held_against_its_sender() {
+    let mut net = Net::single(1, 1);
+    let mut limited = connected(key(1));
+    limited.limits = Some(RateLimit {
+        bytes_per_second: 1000,
+        burst_bytes: 0,
+    });
+    let limited = net.connect(0, limited);
+    let reader = net.client(2);
+    // The first frame and most of the second come in one go, so the pause falls into the second.
+    let mut bytes = Vec::new();
+    for n in 0..2 {
+        SendPacket {
+            dst: key(2),
+            packet: &[n; 60_000],
+        }
+        .write(&mut bytes);
+    }
+    let (now, later) = bytes.split_at(100_000);
+    net.write(limited, now);
+    net.run();
+    assert!(net.is_paused(limited));
+    while net.is_paused(limited) {
+        net.pass(Duration::from_secs(1));
+        assert_eq!(net.end_of(limited), None);
+    }
+    net.write(limited, later);
+    net.pass(Duration::from_secs(60));
+    assert_eq!(net.end_of(limited), None);
+    assert_eq!(net.take_packets(reader).len(), 2);
 }
 
 #[test]

@@ -51,6 +51,8 @@ struct FileStamp {
     inode: u64,
     size_bytes: u64,
     modified: (i64, i64),
+    /// Also when only its owner or mode did, which may be why it could not be read.
+    changed: (i64, i64),
 }
 
 impl PairFiles {
@@ -116,6 +118,7 @@ impl PairFiles {
                 inode: metadata.ino(),
                 size_bytes: metadata.len(),
                 modified: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
             })
         }))
     }

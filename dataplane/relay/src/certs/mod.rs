@@ -64,7 +64,7 @@ enum Source {
     Off,
     Manual {
         files: PairFiles,
-        watch: Mutex<Watch>,
+        watch: Box<Mutex<Watch>>,
     },
     SelfSigned(PairFiles),
     Acme(Box<Acme>),
@@ -95,7 +95,7 @@ impl Certificates {
                 };
                 store.set_pair(pair);
                 files.warn_if_exposed();
-                let watch = Mutex::new(watch);
+                let watch = Box::new(Mutex::new(watch));
                 Source::Manual { files, watch }
             }
             CertMode::SelfSigned => {

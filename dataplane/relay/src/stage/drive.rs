@@ -121,6 +121,11 @@ async fn upgrade<S: Stream>(
         if let Some(output) = machine.poll_output() {
             let written = timeout_at(deadline, channel.write(&output)).await;
             written.map_err(|_| StageError::Timeout("the client's reading"))??;
+            let page_answered = machine.stage() == Stage::Http;
+            if page_answered && context.places.available_permits() < context.places_max / 2 {
+                // Its place is for somebody who comes, not for a next request.
+                return Ok(None);
+            }
             // A page was answered: the next request has its own time.
             deadline = deadline.max(Instant::now() + time_for(machine.stage()));
         }

@@ -34,6 +34,7 @@ pub(crate) struct Context {
     pub(crate) client_places: Arc<Semaphore>,
     /// Places of half-open connections.
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) places_max: usize,
     pub(crate) accept_limit: AcceptLimit,
     /// True from the moment that nothing more is accepted.
     pub(crate) stopping: watch::Receiver<bool>,
