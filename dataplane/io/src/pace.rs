@@ -226,7 +226,8 @@ mod tests {
         let micros = Duration::from_micros;
         assert_eq!(after(10, None), Some(micros(10)));
         assert_eq!(after(900, None), Some(LONGEST));
-        assert_eq!(after(900, Some(micros(5))), Some(micros(5)));
+        assert_eq!(after(900, Some(micros(15))), Some(micros(15)));
+        assert_eq!(after(900, Some(micros(5))), None, "not worth its costs");
         assert_eq!(after(900, Some(Duration::ZERO)), None);
     }
 
@@ -247,10 +248,10 @@ mod tests {
         let mut count = 0;
         for turn in 1..100 {
             let idle = turn % 2 == 0;
-            let sleep = pace.begin_at(turn * 1000, turn * 1000, idle, None);
+            let sleep = pace.begin_at(turn * 20_000, turn * 20_000, idle, None);
             assert!(idle || sleep.is_none());
             count += u32::from(sleep.is_some());
-            pace.end_at(turn * 1000, 100, 1);
+            pace.end_at(turn * 20_000, 100, 1);
         }
         assert!(count > 0);
     }
