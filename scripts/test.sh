@@ -58,10 +58,11 @@ stage_unit() { cargo test --locked --workspace; }
 stage_fuzz() { fuzz/run.sh --lint && fuzz/run.sh; }
 
 # Settings of the relay, as any operator could give them; the tests pass them on.
-stage_plain-uring() {
-    TOWLINE_RELAY_IO=uring TOWLINE_RELAY_IO_FEATURES=none cargo test --locked "${relay_packages[@]}"
-}
-stage_epoll() { TOWLINE_RELAY_IO=epoll cargo test --locked "${relay_packages[@]}"; }
+stage_plain-uring() { TOWLINE_RELAY_IO=uring TOWLINE_RELAY_IO_FEATURES=none test_relay; }
+stage_epoll() { TOWLINE_RELAY_IO=epoll test_relay; }
+
+# Without waiting for a certificate authority once more: which driver moves the bytes is nothing to it.
+test_relay() { cargo test --locked "${relay_packages[@]}" -- --skip certs::acme::tests; }
 
 stage_interop() { interop all; }
 stage_interop-shards() { interop towline --shards 4; }
