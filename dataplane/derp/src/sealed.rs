@@ -7,6 +7,7 @@ use aws_lc_rs::agreement;
 use crypto_secretbox::aead::generic_array::GenericArray;
 use crypto_secretbox::{AeadInPlace, Kdf, KeyInit, XSalsa20Poly1305};
 use towline_wire::{NodePrivate, NodePublic};
+use zeroize::Zeroizing;
 
 /// Bytes of a nonce. Nonces are random: 24 bytes never repeat by chance.
 pub const NONCE_LEN: usize = 24;
@@ -53,8 +54,8 @@ impl BoxKey {
     pub fn agree(&self, peer: &NodePublic) -> Result<SharedBox, CannotOpen> {
         let peer = agreement::UnparsedPublicKey::new(&agreement::X25519, &peer.0);
         agreement::agree(&self.private, peer, CannotOpen, |secret| {
-            let key =
-                XSalsa20Poly1305::kdf(GenericArray::from_slice(secret), &GenericArray::default());
+            let secret = GenericArray::from_slice(secret);
+            let key = Zeroizing::new(XSalsa20Poly1305::kdf(secret, &GenericArray::default()));
             Ok(SharedBox(XSalsa20Poly1305::new(&key)))
         })
     }

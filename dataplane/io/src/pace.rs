@@ -4,7 +4,7 @@
 //! them does. So while receives bring little and follow each other quickly, the thread sleeps a
 //! while before it looks: what arrives meanwhile is handled together (a third of the processor time
 //! for a forwarded packet). Bounds keep that from hurting:
-//! - a sleep is in proportion to the work of the turn before, so a lightly loaded thread adds
+//! - a sleep is no longer than the work of the turn before, so a lightly loaded thread adds
 //!   microseconds, and no longer than makes receives worth their costs;
 //! - there is none after a pause, none when receives are large by themselves (what an overloaded
 //!   thread sees), none when waiting brings nothing, as in a game of question and answer.
@@ -17,8 +17,6 @@ use crate::host::{now_ns, thread_cpu_ns};
 const RECEIVE_BYTES_FEW: u64 = 8 << 10;
 /// ... until they bring this much.
 const RECEIVE_BYTES_ENOUGH: u64 = 16 << 10;
-/// So many times the work of the last turn may be slept through.
-const SLEEP_PER_WORK: u64 = 1;
 /// The shortest sleep that is worth its own costs.
 const SLEEP_NS_MIN: u64 = 10_000;
 /// After so many turns that gathered, one does not, to see what comes without.
@@ -36,8 +34,8 @@ pub(crate) struct Pace {
     /// When the last wait began, and when it ended.
     began_ns: u64,
     woke_ns: u64,
-    /// Processor time of the thread when the last wait began.
-    used_ns: u64,
+    /// Processor time of the thread when the last wait began; unknown when it could not matter.
+    used_ns: Option<u64>,
     /// Whether the last wait gathered.
     gathered: bool,
     /// Turns that gathered since the last probe.
@@ -60,7 +58,7 @@ impl Pace {
             sleep_ns: sleep_ns_max,
             began_ns: 0,
             woke_ns: 0,
-            used_ns: 0,
+            used_ns: None,
             gathered: false,
             streak: 0,
             usual_bytes: RECEIVE_BYTES_FEW,
@@ -76,30 +74,31 @@ impl Pace {
         if self.sleep_ns_max == 0 {
             return None;
         }
-        self.begin_at(now_ns(), thread_cpu_ns(), idle, timeout)
+        self.begin_at(now_ns(), thread_cpu_ns, idle, timeout)
     }
 
+    /// `used_ns` gives the processor time of the thread, by a system call.
     fn begin_at(
         &mut self,
         now_ns: u64,
-        used_ns: u64,
+        used_ns: impl FnOnce() -> u64,
         idle: bool,
         timeout: Option<Duration>,
     ) -> Option<Duration> {
         let quick = self.woke_ns - self.began_ns < 2 * self.sleep_ns_max;
-        let worked_ns = used_ns - self.used_ns;
-        self.began_ns = now_ns;
-        self.used_ns = used_ns;
-        let sleep = Duration::from_nanos(self.sleep_ns.min(SLEEP_PER_WORK * worked_ns));
-        let sleep = timeout.map_or(sleep, |timeout| timeout.min(sleep));
         let few = self.usual_receive_bytes < RECEIVE_BYTES_FEW;
+        self.began_ns = now_ns;
+        let used_before_ns = self.used_ns.take();
+        self.used_ns = (quick && few && self.rest <= 1).then(used_ns);
+        let worked_ns = match (used_before_ns, self.used_ns) {
+            (Some(before), Some(now)) => now - before,
+            _ => 0,
+        };
+        let sleep = Duration::from_nanos(self.sleep_ns.min(worked_ns));
+        let sleep = timeout.map_or(sleep, |timeout| timeout.min(sleep));
         let probe = self.streak == TURNS_BETWEEN_PROBES;
-        self.gathered = idle
-            && quick
-            && few
-            && !probe
-            && self.rest == 0
-            && sleep.as_nanos() >= SLEEP_NS_MIN.into();
+        let worth_it = sleep.as_nanos() >= SLEEP_NS_MIN.into();
+        self.gathered = idle && worth_it && !probe && self.rest == 0;
         self.streak = if self.gathered { self.streak + 1 } else { 0 };
         self.rest = self.rest.saturating_sub(1);
         self.gathered.then_some(sleep)
@@ -179,7 +178,8 @@ mod tests {
         ) -> Option<Duration> {
             self.now_ns += work_ns;
             self.used_ns += work_ns;
-            let sleep = self.pace.begin_at(self.now_ns, self.used_ns, true, timeout);
+            let used_ns = self.used_ns;
+            let sleep = self.pace.begin_at(self.now_ns, || used_ns, true, timeout);
             self.now_ns += wait_ns;
             let (bytes, receives) = brings[usize::from(sleep.is_none())];
             self.pace.end_at(self.now_ns, bytes, receives);
@@ -248,7 +248,7 @@ mod tests {
         let mut count = 0;
         for turn in 1..100 {
             let idle = turn % 2 == 0;
-            let sleep = pace.begin_at(turn * 20_000, turn * 20_000, idle, None);
+            let sleep = pace.begin_at(turn * 20_000, || turn * 20_000, idle, None);
             assert!(idle || sleep.is_none());
             count += u32::from(sleep.is_some());
             pace.end_at(turn * 20_000, 100, 1);

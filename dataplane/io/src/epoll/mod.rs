@@ -222,12 +222,12 @@ impl Epoll {
         self.turn += 1;
         let starved = self.free.is_empty() && self.filling.is_none();
         let idle = self.readable.is_empty() || starved;
-        let timeout = match self.pace.begin(idle, timeout) {
-            Some(window) if !self.alarm.is_called() => {
+        let timeout = match self.pace.begin(idle && !self.alarm.is_called(), timeout) {
+            Some(window) => {
                 std::thread::sleep(window);
                 timeout.map(|timeout| timeout - window)
             }
-            _ => timeout,
+            None => timeout,
         };
         let before = out.len();
         let stats_before = self.stats;

@@ -267,12 +267,10 @@ impl Uring {
 
     /// Lets completions gather, when that is worth it. Gives the rest of the timeout.
     fn gather(&mut self, idle: bool, timeout: Option<Duration>) -> io::Result<Option<Duration>> {
+        let idle = idle && !self.alarm.is_called();
         let Some(window) = self.pace.begin(idle, timeout) else {
             return Ok(timeout);
         };
-        if self.alarm.is_called() {
-            return Ok(timeout);
-        }
         // Sends leave first. The kernel must not be asked for completions meanwhile: it would begin
         // with a receive of the little that is there.
         self.ring.submit()?;

@@ -1,8 +1,8 @@
 //! The loop of a shard.
 //!
 //! A turn: wait (which submits what the last turn queued), take completions, messages and commands in, write to every
-//! connection that gained frames and whose socket takes bytes, do what the protocol asks, settle (packets that are still
-//! queued leave the receive buffers), give the buffers back.
+//! connection that gained frames until queues are empty or sockets full, do what the protocol asks, settle (packets that
+//! are still queued leave the receive buffers), give the buffers back.
 
 use std::io;
 use std::sync::mpsc::Receiver;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use towline_derp::relay::{BufferId, Buffers, ConnId, Effect, Message, Shard, ShardId};
 use towline_io::{Completion, Driver, Received, RecvBuf};
 use towline_wire::Time;
+use towline_wire::limits::QUEUE_DATA_BYTES_MAX;
 use tracing::debug;
 
 use super::carry::Carries;
@@ -28,6 +29,12 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// The most further sends of a connection in a turn: together they carry all that a turn can receive.
 const MORE_SENDS_MAX: usize = 64;
+
+/// After so much of a turn's receives what they brought is written, before the rest is looked at: a turn can bring one
+/// destination more than its queue may hold.
+const WRITE_AFTER_BYTES: usize = 512 << 10;
+
+const _: () = assert!(WRITE_AFTER_BYTES * 4 <= QUEUE_DATA_BYTES_MAX);
 
 /// Places reserved in the lists of a turn, which grow with the busiest turn.
 const RESERVED: usize = 1024;
@@ -48,6 +55,8 @@ pub(super) struct Thread {
     messages_wait: bool,
     commands: Receiver<Command>,
     completions: Vec<Completion>,
+    /// Those of sends within a turn.
+    flushed: Vec<Completion>,
     /// Connections that may be written to: those whose send ended with more to write, or that found no send buffer.
     pub(super) ready: Vec<ConnId>,
     ready_now: Vec<ConnId>,
@@ -114,6 +123,7 @@ impl Thread {
             messages_wait: false,
             commands,
             completions: Vec::with_capacity(RESERVED),
+            flushed: Vec::with_capacity(RESERVED),
             ready: Vec::with_capacity(RESERVED),
             ready_now: Vec::with_capacity(RESERVED),
             more_waits: false,
@@ -142,8 +152,17 @@ impl Thread {
         let mut completions = core::mem::take(&mut self.completions);
         self.driver.wait(self.timeout(), &mut completions)?;
         self.now = now();
+        let mut unwritten_bytes = 0;
         for completion in completions.drain(..) {
+            if let Completion::Received { buf, .. } = &completion {
+                unwritten_bytes += buf.len();
+            }
             self.complete(completion);
+            if unwritten_bytes >= WRITE_AFTER_BYTES {
+                unwritten_bytes = 0;
+                self.write_all();
+                self.write_more()?;
+            }
         }
         self.completions = completions;
         self.take_messages();
@@ -405,12 +424,12 @@ impl Thread {
             if !core::mem::take(&mut self.more_waits) {
                 break;
             }
-            let mut completions = core::mem::take(&mut self.completions);
-            self.driver.flush(&mut completions)?;
-            for completion in completions.drain(..) {
+            let mut flushed = core::mem::take(&mut self.flushed);
+            self.driver.flush(&mut flushed)?;
+            for completion in flushed.drain(..) {
                 self.complete(completion);
             }
-            self.completions = completions;
+            self.flushed = flushed;
             self.write_all();
         }
         Ok(())
