@@ -1,7 +1,7 @@
 //! Byte rings between shards: how a `Message` reaches the thread that owns its destination.
 //!
 //! One single-producer ring for each ordered pair of shards. A record is its length (`u32`), then the encoded message. The
-//! reader is woken once a turn, after everything of the turn is in the ring.
+//! reader is woken when a portion of a turn is in the ring, not for each record.
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use towline_derp::relay::{MESSAGE_HEAD_BYTES_MAX, Mailbox, MailboxFull, Message, ShardId};
@@ -9,10 +9,10 @@ use towline_io::Waker;
 use towline_wire::limits::PACKET_BYTES_MAX;
 
 /// Bytes in flight between two shards. Beyond it packets are dropped and counted; memory is touched as used.
-const RING_BYTES: usize = 4 << 20;
+pub(super) const RING_BYTES: usize = 4 << 20;
 
-/// Bytes taken from one shard in a turn: what a turn can write to one connection. More would only move the wait from the ring
-/// to that connection's queue, and overflow it.
+/// Bytes taken from one shard before they are written: what one send can carry to one connection. More would only move the
+/// wait from the ring to that connection's queue, and overflow it.
 pub(super) const TAKEN_BYTES_MAX: usize = 64 << 10;
 
 /// No record is longer.

@@ -1,8 +1,8 @@
 //! The loop of a shard.
 //!
-//! A turn: wait (which submits what the last turn queued), take completions, messages and commands in, write to every
-//! connection that gained frames until queues are empty or sockets full, do what the protocol asks, settle (packets that
-//! are still queued leave the receive buffers), give the buffers back.
+//! A turn: wait (which submits what the last turn queued), take completions, messages and commands in, a portion at a
+//! time, and write to every connection that gained frames until queues are empty or sockets full; do what the protocol
+//! asks, settle (packets that are still queued leave the receive buffers), give the buffers back.
 
 use std::io;
 use std::sync::mpsc::Receiver;
@@ -18,7 +18,7 @@ use super::carry::Carries;
 use super::command::{Command, Snapshot};
 use super::conn::{Conn, Sending};
 use super::drain::Drain;
-use super::mailbox::{Inboxes, Outboxes, TAKEN_BYTES_MAX};
+use super::mailbox::{Inboxes, Outboxes, RING_BYTES, TAKEN_BYTES_MAX};
 use super::rounds::Rounds;
 use super::stalled::SocketRules;
 use super::transport::{Flow, Place, TransportError};
@@ -30,11 +30,14 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 /// The most further sends of a connection in a turn: together they carry all that a turn can receive.
 const MORE_SENDS_MAX: usize = 64;
 
-/// After so much of a turn's receives what they brought is written, before the rest is looked at: a turn can bring one
-/// destination more than its queue may hold.
-const WRITE_AFTER_BYTES: usize = 512 << 10;
+/// So much of a turn's receives is passed on before the rest is looked at: a turn can bring one destination more than its
+/// queue may hold, and another shard more than the ring to it.
+const PASS_ON_BYTES: usize = 512 << 10;
 
-const _: () = assert!(WRITE_AFTER_BYTES * 4 <= QUEUE_DATA_BYTES_MAX);
+const _: () = assert!(PASS_ON_BYTES * 4 <= QUEUE_DATA_BYTES_MAX);
+
+/// Shares of the rings that are taken at most before receives are looked at again: whole rings.
+const TAKES_MAX: usize = RING_BYTES / TAKEN_BYTES_MAX;
 
 /// Places reserved in the lists of a turn, which grow with the busiest turn.
 const RESERVED: usize = 1024;
@@ -51,7 +54,7 @@ pub(super) struct Thread {
     pub(super) held: Vec<RecvBuf>,
     pub(super) outboxes: Outboxes,
     inboxes: Inboxes,
-    /// Messages are left for the next turn.
+    /// Messages are left in the rings.
     messages_wait: bool,
     commands: Receiver<Command>,
     completions: Vec<Completion>,
@@ -152,20 +155,19 @@ impl Thread {
         let mut completions = core::mem::take(&mut self.completions);
         self.driver.wait(self.timeout(), &mut completions)?;
         self.now = now();
-        let mut unwritten_bytes = 0;
+        let mut kept_bytes = 0;
         for completion in completions.drain(..) {
             if let Completion::Received { buf, .. } = &completion {
-                unwritten_bytes += buf.len();
+                kept_bytes += buf.len();
             }
             self.complete(completion);
-            if unwritten_bytes >= WRITE_AFTER_BYTES {
-                unwritten_bytes = 0;
-                self.write_all();
-                self.write_more()?;
+            if kept_bytes >= PASS_ON_BYTES {
+                kept_bytes = 0;
+                self.pass_on()?;
             }
         }
         self.completions = completions;
-        self.take_messages();
+        self.pass_on()?;
         if self.core.poll_timeout().is_some_and(|due| due <= self.now) {
             self.core.handle_timeout(self.now, &mut self.outboxes);
         }
@@ -272,7 +274,21 @@ impl Thread {
         }
     }
 
-    /// Takes a turn's share of what other shards sent. The rest waits in their rings.
+    /// Passes on what was taken in so far, to connections and to other shards, and takes in what those have sent.
+    fn pass_on(&mut self) -> io::Result<()> {
+        self.outboxes.wake_readers();
+        for _ in 0..TAKES_MAX {
+            self.take_messages();
+            self.write_all();
+            self.write_more()?;
+            if !self.messages_wait {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a share of what other shards sent. The rest waits in their rings.
     fn take_messages(&mut self) {
         self.messages_wait = false;
         for from in (0..self.inboxes.shards()).map(ShardId) {
