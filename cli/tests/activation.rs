@@ -2,18 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
 
-use std::io::{Read, Write};
+mod support;
+
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
 
+use support::{PATIENCE, Started, page};
 use towline_wire::stun::{TransactionId, binding_request, parse_binding_response};
-
-/// Longer than anything takes here on a machine with other work.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a service manager holds: a socket for each purpose of the relay.
 struct Sockets {
@@ -76,9 +75,6 @@ fn start(
     Started(command.spawn().unwrap())
 }
 
-/// A relay that does not outlive its test.
-struct Started(Child);
-
 impl Started {
     fn terminate(mut self) {
         let id = self.0.id().to_string();
@@ -87,25 +83,9 @@ impl Started {
     }
 }
 
-impl Drop for Started {
-    fn drop(&mut self) {
-        // It may have ended, as it should.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The first line of the answer to a request for a page.
 fn status_line(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = page(address, path);
     answer.lines().next().unwrap_or_default().to_owned()
 }
 

@@ -2,16 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
 
+mod support;
+
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes here on a machine with other work.
-const PATIENCE: Duration = Duration::from_secs(60);
+use support::{PATIENCE, Started, page};
 
 const CLIENTS: usize = 3;
 
@@ -55,17 +56,6 @@ fn answer(stream: &mut TcpStream, refused: &HashSet<String>) -> std::io::Result<
         stream,
         "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n{body}"
     )
-}
-
-/// A process that does not outlive its test.
-struct Started(Child);
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn towline() -> Command {
@@ -128,15 +118,7 @@ fn connected(dir: &Path) -> HashSet<String> {
 
 /// A number of `towline_relay_admission_total`.
 fn count(relay: SocketAddr, event: &str) -> u64 {
-    let mut stream = TcpStream::connect(relay).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut page = String::new();
-    stream.read_to_string(&mut page).unwrap();
+    let page = page(relay, "/metrics");
     let name = format!("towline_relay_admission_total{{event=\"{event}\"}} ");
     let value = page.lines().find_map(|line| line.strip_prefix(&name));
     value.unwrap().parse().unwrap()

@@ -8,6 +8,7 @@ pub mod admin;
 mod admission;
 mod certs;
 pub mod config;
+mod file_stamp;
 mod listeners;
 mod mesh;
 mod metrics;

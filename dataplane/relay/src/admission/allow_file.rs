@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use towline_wire::NodePublic;
+
+use crate::file_stamp::FileStamp;
 
 /// A larger file is refused: about 800,000 keys.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -19,22 +20,12 @@ pub(super) struct AllowFile {
 
 struct State {
     keys: HashSet<NodePublic>,
-    seen: Option<Stamp>,
-}
-
-/// Tells one content of the file from the next: also one that was moved into its place, and one of the same length.
-#[derive(PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    len: u64,
-    /// Seconds and nanoseconds, of content and of name.
-    modified: (i64, i64),
-    changed: (i64, i64),
+    seen: Option<FileStamp>,
 }
 
 impl AllowFile {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        let seen = stamp(path);
+        let seen = FileStamp::of(path);
         let keys = read(path)?;
         Ok(Self {
             path: path.to_owned(),
@@ -51,12 +42,12 @@ impl AllowFile {
     }
 
     pub(super) fn has_changed(&self) -> bool {
-        stamp(&self.path) != self.state().seen
+        FileStamp::of(&self.path) != self.state().seen
     }
 
     /// Reads the file again. A broken one leaves the keys as they were, and is complained of once.
     pub(super) fn reload(&self) -> anyhow::Result<HashSet<NodePublic>> {
-        let seen = stamp(&self.path);
+        let seen = FileStamp::of(&self.path);
         let keys = read(&self.path);
         let mut state = self.state();
         state.seen = seen;
@@ -67,16 +58,6 @@ impl AllowFile {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let facts = fs::metadata(path).ok()?;
-    Some(Stamp {
-        inode: facts.ino(),
-        len: facts.len(),
-        modified: (facts.mtime(), facts.mtime_nsec()),
-        changed: (facts.ctime(), facts.ctime_nsec()),
-    })
 }
 
 fn read(path: &Path) -> anyhow::Result<HashSet<NodePublic>> {

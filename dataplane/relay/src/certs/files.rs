@@ -12,6 +12,8 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use towline_tls::cert::{CertError, CertPair};
 use zeroize::Zeroizing;
 
+use crate::file_stamp::FileStamp;
+
 /// Larger than any chain that a handshake can carry; stops a mistaken path from filling memory.
 const FILE_BYTES_MAX: u64 = 256 << 10;
 
@@ -45,15 +47,6 @@ pub(super) enum PairFilesError {
 /// What tells that a file was replaced, without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp([Option<FileStamp>; 2]);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FileStamp {
-    inode: u64,
-    size_bytes: u64,
-    modified: (i64, i64),
-    /// Also when only its owner or mode did, which may be why it could not be read.
-    changed: (i64, i64),
-}
 
 impl PairFiles {
     pub(super) fn new(dir: &Path, hostname: &str) -> Self {
@@ -112,15 +105,7 @@ impl PairFiles {
 
     /// What the files look like now.
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp([&self.certificate, &self.key].map(|path| {
-            let metadata = fs::metadata(path).ok()?;
-            Some(FileStamp {
-                inode: metadata.ino(),
-                size_bytes: metadata.len(),
-                modified: (metadata.mtime(), metadata.mtime_nsec()),
-                changed: (metadata.ctime(), metadata.ctime_nsec()),
-            })
-        }))
+        Stamp([&self.certificate, &self.key].map(|path| FileStamp::of(path)))
     }
 }
 
