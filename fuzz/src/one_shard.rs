@@ -27,7 +27,7 @@ pub struct Seen {
     pub sent: Vec<Vec<u8>>,
     /// Who ended, and why.
     pub ends: Vec<Option<End>>,
-    /// The counters.
+    /// The counters. Without the storage of what was queued: a packet that comes in pieces is kept with its header.
     pub stats: Stats,
 }
 
@@ -185,7 +185,10 @@ impl OneShard {
 
     /// All connections leave. Nothing of them may stay behind.
     pub fn finish(mut self) -> Seen {
-        let stats = self.shard.stats().clone();
+        let stats = Stats {
+            queued_bytes: 0,
+            ..self.shard.stats().clone()
+        };
         for conn in core::mem::take(&mut self.conns) {
             self.shard
                 .handle_disconnected(self.now, conn, &mut NoMailbox);

@@ -34,6 +34,7 @@ pub(crate) fn frame_stream() -> Vec<Seed> {
             speak(CLIENT, vec![4, 0, 0, 0, 31, 9]),
         ),
         ("client-endless-frame", repeat(CLIENT, endless())),
+        ("client-error-with-a-queue", speak(CLIENT, queued())),
         ("mesh-peer", speak(MESH_PEER, mesh())),
         (
             "mesh-peer-watches",
@@ -105,6 +106,17 @@ fn endless() -> Vec<u8> {
     let mut stream = Header::new(FrameType::SendPacket, 60_000).write().to_vec();
     stream.extend_from_slice(&key(2).0);
     stream.extend_from_slice(&[1; 300]);
+    stream
+}
+
+/// Packets to oneself, which are never sent because of the frame behind them. Each would fit one block without the
+/// header before it.
+fn queued() -> Vec<u8> {
+    let mut stream = Vec::new();
+    for len in [480, 490] {
+        packet(1, &[8; 490][..len]).write(&mut stream);
+    }
+    stream.extend_from_slice(&Header::new(FrameType::NotePreferred, 7).write());
     stream
 }
 
