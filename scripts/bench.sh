@@ -24,7 +24,7 @@ esac
 
 scripts/setup.sh build
 if [[ $what == micro ]]; then
-    exec cargo bench --locked --workspace "$@"
+    exec cargo bench --locked --workspace --bench '*' "$@"
 fi
 
 command -v python3 >/dev/null || die "python3 is missing; run scripts/setup.sh"

@@ -1,5 +1,5 @@
 //! What the relay itself costs for each packet, without TLS and sockets: frames read from a receive
-//! buffer, routed, queued, and written.
+//! buffer, routed, queued, and written, or dropped from a full queue.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use towline_derp::connected::Connected;
@@ -191,5 +191,36 @@ fn two_shards(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_shard, many_clients, two_shards);
+/// A client that reads nothing, behind whose full queue each packet pushes the oldest out of the longest flow; and the small
+/// ones that pass the large.
+fn queues(c: &mut Criterion) {
+    const SENDERS: u32 = 64;
+
+    let mut group = c.benchmark_group("queue");
+    group.throughput(Throughput::Elements(PACKETS as u64));
+    for (name, senders) in [("one sender", 1), ("64 senders", SENDERS)] {
+        let config = ShardConfig::new(ShardId(0), 1, [1; 16], key(u32::MAX));
+        let mut shard = Shard::new(config, [0; 32]);
+        let reader = key(u32::MAX - 1);
+        connect(&mut shard, reader);
+        let senders: Vec<_> = (0..senders).map(|n| connect(&mut shard, key(n))).collect();
+        let buffers = frames(&reader, 1400, PACKETS);
+        let (mut now, mut turn) = (Time(1), 0);
+        group.bench_function(format!("1400 B for a full queue, {name}"), |b| {
+            b.iter(|| {
+                now.0 += 1000;
+                turn += 1;
+                let sender = senders[turn % senders.len()];
+                shard
+                    .handle_bytes(now, sender, BufferId(0), 0, &buffers.0, &mut NoMailbox)
+                    .expect("frames are well-formed");
+                shard.settle(&buffers);
+            });
+        });
+        assert!(shard.stats().queued_bytes > 0, "nothing was queued");
+    }
+    group.finish();
+}
+
+criterion_group!(benches, one_shard, many_clients, two_shards, queues);
 criterion_main!(benches);

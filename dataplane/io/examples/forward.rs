@@ -1,7 +1,8 @@
-//! Measures what bare TCP forwarding through a driver costs: processor time of the forwarding
-//! thread for each 1400-byte packet, over loopback, for each way to run the drivers.
+//! Measures what bare TCP forwarding costs: processor time of the forwarding thread for each packet,
+//! over loopback, for each way to run the drivers, and without one: the kernel's share, which no
+//! program that forwards through sockets gets below, by how long it lets packets gather.
 //!
-//! `cargo run --release -p towline-io --example forward -- [pairs] [in flight] [burst] [rounds]`
+//! `cargo run --release -p towline-io --example forward -- [pairs] [in flight] [burst] [rounds] [bytes]`
 //!
 //! The forwarder runs on the first processor, its load on the last. Each pair keeps a number of
 //! packets in flight; the load writes some in one system call, as its peers' programs do.
@@ -12,7 +13,7 @@
     reason = "a measuring program"
 )]
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -20,11 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use towline_io::{
-    Completion, Driver, DriverConfig, DriverKind, DriverStats, Features, RecvBuf, SocketId, host,
-};
-
-const PACKET_BYTES: usize = 1400;
+use towline_io::{Completion, Driver, DriverConfig, DriverKind, Features, RecvBuf, SocketId, host};
 
 #[derive(Clone, Copy)]
 struct Load {
@@ -32,14 +29,29 @@ struct Load {
     in_flight: usize,
     burst: usize,
     rounds: usize,
+    packet_bytes: usize,
 }
 
-/// One way to run a driver.
+/// One way to forward.
 #[derive(Clone, Copy)]
-struct Way {
-    kind: DriverKind,
-    features: Features,
-    gather: Duration,
+enum Way {
+    Driver {
+        kind: DriverKind,
+        features: Features,
+        gather: Duration,
+    },
+    /// A receive and a send for each pair, then this sleep.
+    Plain { sleep: Duration },
+}
+
+/// What a forwarder has done.
+#[derive(Default)]
+struct Forwarded {
+    cpu_ns: u64,
+    turns: u64,
+    enters: u64,
+    bytes: u64,
+    receives: u64,
 }
 
 const ROUND: Duration = Duration::from_millis(500);
@@ -54,20 +66,24 @@ fn main() {
         in_flight: next(24),
         burst: next(8),
         rounds: next(5),
+        packet_bytes: next(1400),
     };
     println!(
-        "{} pairs, {} packets of {PACKET_BYTES} bytes in flight each, {} in a write; \
+        "{} pairs, {} packets of {} bytes in flight each, {} in a write; \
          the best of {} rounds of {ROUND:?}, taken in turns",
-        load.pairs, load.in_flight, load.burst, load.rounds
+        load.pairs, load.in_flight, load.packet_bytes, load.burst, load.rounds
     );
     let (all, gather) = (Features::all(), DriverConfig::default().gather);
     let older = Features::INCREMENTAL
         .with(Features::NO_SQARRAY)
         .with(Features::NO_IOWAIT);
-    let way = |kind, features, gather| Way {
+    let way = |kind, features, gather| Way::Driver {
         kind,
         features,
         gather,
+    };
+    let plain = |micros| Way::Plain {
+        sleep: Duration::from_micros(micros),
     };
     let (uring, epoll, none) = (DriverKind::Uring, DriverKind::Epoll, Features::none());
     let ways = [
@@ -77,6 +93,11 @@ fn main() {
         ("uring, base", way(uring, none, gather)),
         ("epoll", way(epoll, none, gather)),
         ("epoll, not gathering", way(epoll, none, Duration::ZERO)),
+        ("plain, 20 us apart", plain(20)),
+        ("plain, 50 us apart", plain(50)),
+        ("plain, 100 us apart", plain(100)),
+        ("plain, 200 us apart", plain(200)),
+        ("plain, 400 us apart", plain(400)),
     ];
     let mut best: Vec<Option<Row>> = vec![None; ways.len()];
     for _ in 0..load.rounds {
@@ -128,9 +149,11 @@ fn measure(way: Way, load: Load) -> Row {
     );
     let forwarder = {
         let stop = Arc::clone(&stop);
-        let name = format!("forward-{}", way.kind);
         let run = move || forward(way, sockets, &stop);
-        thread::Builder::new().name(name).spawn(run).unwrap()
+        thread::Builder::new()
+            .name("forward".into())
+            .spawn(run)
+            .unwrap()
     };
     let generator = {
         let stop = Arc::clone(&stop_load);
@@ -140,26 +163,72 @@ fn measure(way: Way, load: Load) -> Row {
     stop_load.store(true, Ordering::Relaxed);
     let delivered = generator.join().unwrap();
     stop.store(true, Ordering::Relaxed);
-    let (cpu_ns, turns, stats) = forwarder.join().unwrap();
-    let packets = stats.received_bytes as f64 / PACKET_BYTES as f64;
+    let done = forwarder.join().unwrap();
+    let packets = done.bytes as f64 / load.packet_bytes as f64;
     Row {
-        cpu_ns: cpu_ns as f64 / packets,
+        cpu_ns: done.cpu_ns as f64 / packets,
         gbit_s: delivered as f64 * 8.0 / ROUND.as_secs_f64() / 1e9,
-        packets_per_turn: packets / turns as f64,
-        packets_per_enter: packets / stats.enters as f64,
-        bytes_per_recv: stats.received_bytes as f64 / stats.received as f64,
+        packets_per_turn: packets / done.turns as f64,
+        packets_per_enter: packets / done.enters as f64,
+        bytes_per_recv: done.bytes as f64 / done.receives as f64,
     }
 }
 
-/// Sends what comes in at an even token out at the next one.
-fn forward(way: Way, sockets: Vec<OwnedFd>, stop: &AtomicBool) -> (u64, u64, DriverStats) {
+/// Sends what comes in at an even socket out at the next one.
+fn forward(way: Way, sockets: Vec<OwnedFd>, stop: &AtomicBool) -> Forwarded {
     host::pin_thread(host::cpus_allowed().unwrap()[0]).unwrap();
-    let config = DriverConfig {
-        features: way.features,
-        gather: way.gather,
-        ..DriverConfig::default()
+    let start = host::thread_cpu_ns();
+    let done = match way {
+        Way::Driver {
+            kind,
+            features,
+            gather,
+        } => {
+            let config = DriverConfig {
+                features,
+                gather,
+                ..DriverConfig::default()
+            };
+            forward_by_driver(Driver::open(kind, &config).unwrap(), sockets, stop)
+        }
+        Way::Plain { sleep } => forward_plainly(sleep, sockets, stop),
     };
-    let mut driver = Driver::open(way.kind, &config).unwrap();
+    Forwarded {
+        cpu_ns: host::thread_cpu_ns() - start,
+        ..done
+    }
+}
+
+fn forward_plainly(sleep: Duration, sockets: Vec<OwnedFd>, stop: &AtomicBool) -> Forwarded {
+    let mut streams: Vec<TcpStream> = sockets.into_iter().map(TcpStream::from).collect();
+    for stream in &streams {
+        stream.set_nonblocking(true).unwrap();
+    }
+    // Opening a driver makes the timers of its thread precise.
+    let _driver = Driver::open(DriverKind::Epoll, &DriverConfig::default()).unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    let mut done = Forwarded::default();
+    while !stop.load(Ordering::Relaxed) {
+        done.turns += 1;
+        for pair in streams.chunks_exact_mut(2) {
+            match pair[0].read(&mut buffer) {
+                Ok(0) => return done,
+                Ok(len) => {
+                    // What is in flight fits the buffers of the socket.
+                    pair[1].write_all(&buffer[..len]).unwrap();
+                    done.bytes += len as u64;
+                    done.receives += 1;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            done.enters += 2;
+        }
+        thread::sleep(sleep);
+    }
+    done
+}
+
+fn forward_by_driver(mut driver: Driver, sockets: Vec<OwnedFd>, stop: &AtomicBool) -> Forwarded {
     let ids: Vec<SocketId> = sockets
         .into_iter()
         .enumerate()
@@ -168,7 +237,7 @@ fn forward(way: Way, sockets: Vec<OwnedFd>, stop: &AtomicBool) -> (u64, u64, Dri
     let mut queues: Vec<Vec<RecvBuf>> = ids.iter().map(|_| Vec::new()).collect();
     let mut sending = vec![false; ids.len()];
     let mut out = Vec::new();
-    let (start, mut turns) = (host::thread_cpu_ns(), 0);
+    let mut turns = 0;
     while !stop.load(Ordering::Relaxed) {
         turns += 1;
         driver
@@ -208,7 +277,14 @@ fn forward(way: Way, sockets: Vec<OwnedFd>, stop: &AtomicBool) -> (u64, u64, Dri
             queue.drain(..taken).for_each(|part| driver.recycle(part));
         }
     }
-    (host::thread_cpu_ns() - start, turns, driver.stats())
+    let stats = driver.stats();
+    Forwarded {
+        turns,
+        enters: stats.enters,
+        bytes: stats.received_bytes,
+        receives: stats.received,
+        ..Forwarded::default()
+    }
 }
 
 /// Keeps each pair's packets in flight. Gives the bytes delivered.
@@ -223,9 +299,9 @@ fn generate(
     for (token, outlet) in outlets.into_iter().enumerate() {
         driver.add(outlet.into(), token as u64).unwrap();
     }
-    let write_bytes = load.burst * PACKET_BYTES;
+    let write_bytes = load.burst * load.packet_bytes;
     let packets = vec![0; write_bytes];
-    let mut credit = vec![load.in_flight * PACKET_BYTES; load.pairs];
+    let mut credit = vec![load.in_flight * load.packet_bytes; load.pairs];
     let (mut out, mut delivered) = (Vec::new(), 0);
     while !stop.load(Ordering::Relaxed) {
         for (inlet, credit) in inlets.iter_mut().zip(&mut credit) {
