@@ -4,7 +4,7 @@
 //! them does. So while receives bring little and follow each other quickly, the thread sleeps a
 //! while before it looks: what arrives meanwhile is handled together (a third of the processor time
 //! for a forwarded packet). Bounds keep that from hurting:
-//! - a sleep is no longer than the work of the turn before, so a lightly loaded thread adds
+//! - a sleep is at most twice as long as the work of the turn before, so a lightly loaded thread adds
 //!   microseconds, and no longer than makes receives worth their costs;
 //! - there is none after a pause, none when receives are large by themselves (what an overloaded
 //!   thread sees), none when waiting brings nothing, as in a game of question and answer.
@@ -17,6 +17,8 @@ use crate::host::{now_ns, thread_cpu_ns};
 const RECEIVE_BYTES_FEW: u64 = 8 << 10;
 /// ... until they bring this much.
 const RECEIVE_BYTES_ENOUGH: u64 = 16 << 10;
+/// The longest sleep, in terms of the work of the turn before it. More saves processor time, and lets packets wait.
+const SLEEP_PER_WORK: u64 = 2;
 /// The shortest sleep that is worth its own costs.
 const SLEEP_NS_MIN: u64 = 10_000;
 /// After so many turns that gathered, one does not, to see what comes without.
@@ -94,7 +96,7 @@ impl Pace {
             (Some(before), Some(now)) => now - before,
             _ => 0,
         };
-        let sleep = Duration::from_nanos(self.sleep_ns.min(worked_ns));
+        let sleep = Duration::from_nanos(self.sleep_ns.min(SLEEP_PER_WORK * worked_ns));
         let sleep = timeout.map_or(sleep, |timeout| timeout.min(sleep));
         let probe = self.streak == TURNS_BETWEEN_PROBES;
         let worth_it = sleep.as_nanos() >= SLEEP_NS_MIN.into();
@@ -224,7 +226,7 @@ mod tests {
             after(0, None);
         }
         let micros = Duration::from_micros;
-        assert_eq!(after(10, None), Some(micros(10)));
+        assert_eq!(after(10, None), Some(micros(20)));
         assert_eq!(after(900, None), Some(LONGEST));
         assert_eq!(after(900, Some(micros(15))), Some(micros(15)));
         assert_eq!(after(900, Some(micros(5))), None, "not worth its costs");

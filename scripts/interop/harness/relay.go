@@ -293,7 +293,24 @@ func (r *Relay) endOfTest(t testing.TB) {
 			t.Errorf("%s ended during the test: %v", r.Kind, r.process.ProcessState)
 		}
 	default:
+		if t.Failed() {
+			r.printDrops(t)
+		}
 		r.Kill()
+	}
+}
+
+// printDrops prints the counters of dropped packets that are not zero.
+func (r *Relay) printDrops(t testing.TB) {
+	metrics, err := r.readMetrics()
+	if err != nil {
+		t.Logf("no metrics of %s: %v", r.Kind, err)
+		return
+	}
+	for name, value := range metrics {
+		if strings.Contains(name, "drop") && value != 0 {
+			t.Logf("%s on %s: %s %v", r.Kind, r.Addr(), name, value)
+		}
 	}
 }
 
