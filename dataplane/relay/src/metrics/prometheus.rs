@@ -1,5 +1,7 @@
 //! `/metrics`: our own names, `towline_relay_*`, with base units in the names as Prometheus wants them.
 
+use std::time::Duration;
+
 use towline_derp::relay::{PacketKind, Stats};
 
 use super::text::Page;
@@ -434,19 +436,28 @@ fn shards(page: &mut Page, shards: &[(usize, Snapshot)]) {
             samples,
         );
     }
-    let seconds = shards.iter().map(|(index, shard)| {
+    type Seconds = (&'static str, &'static str, fn(&Snapshot) -> Duration);
+    let seconds: [Seconds; 2] = [
+        ("cpu_seconds_total", "CPU time of the thread.", |shard| {
+            Duration::from_nanos(shard.cpu_ns)
+        }),
         (
-            index,
-            std::time::Duration::from_nanos(shard.cpu_ns).as_secs_f64(),
-        )
-    });
-    page.labelled(
-        "towline_relay_shard_cpu_seconds_total",
-        "counter",
-        "CPU time of the thread.",
-        "shard",
-        seconds,
-    );
+            "ring_wait_seconds_total",
+            "Time spent waiting for other shards, behind full rings.",
+            |shard| shard.waited,
+        ),
+    ];
+    for (name, help, value) in seconds {
+        page.labelled(
+            &format!("towline_relay_shard_{name}"),
+            "counter",
+            help,
+            "shard",
+            shards
+                .iter()
+                .map(|(index, shard)| (index, value(shard).as_secs_f64())),
+        );
+    }
 }
 
 fn stun(page: &mut Page, input: &MetricsInput) {

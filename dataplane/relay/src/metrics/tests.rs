@@ -153,6 +153,7 @@ pub(crate) fn input() -> MetricsInput {
                 cpu_ns: 1,
                 unsent_bytes: 0,
                 write_timeouts: 0,
+                waited: std::time::Duration::from_millis(2),
                 observed: Observations::default(),
                 round_trip_errors: 1,
             },

@@ -86,6 +86,8 @@ pub(crate) struct Snapshot {
     pub(crate) unsent_bytes: u64,
     /// Connections closed because they took nothing for the write timeout.
     pub(crate) write_timeouts: u64,
+    /// Time spent waiting for room in the rings to other shards.
+    pub(crate) waited: Duration,
     /// Sizes of writes, round trips.
     pub(crate) observed: Observations,
     /// Connections whose round trip the kernel did not tell.

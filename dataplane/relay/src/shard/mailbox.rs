@@ -15,6 +15,10 @@ pub(super) const RING_BYTES: usize = 4 << 20;
 /// wait from the ring to that connection's queue, and overflow it.
 pub(super) const TAKEN_BYTES_MAX: usize = 64 << 10;
 
+/// What one receive can bring for another shard: a buffer full of small packets, each longer in the ring, and the packet
+/// that it ends.
+const RECEIVE_BYTES: usize = 256 << 10;
+
 /// No record is longer.
 const RECORD_BYTES_MAX: usize = MESSAGE_HEAD_BYTES_MAX + PACKET_BYTES_MAX;
 
@@ -90,6 +94,11 @@ impl Outboxes {
                 outbox.waker = Some(waker.clone());
             }
         }
+    }
+
+    /// Whether all rings have room for what one receive can bring.
+    pub(super) fn have_room(&self) -> bool {
+        (self.to.iter().flatten()).all(|outbox| outbox.ring.slots() >= RECEIVE_BYTES)
     }
 
     /// Wakes the shards that were written to since the last call.

@@ -19,6 +19,7 @@ use super::command::{Command, Snapshot};
 use super::conn::{Conn, Sending};
 use super::drain::Drain;
 use super::mailbox::{Inboxes, Outboxes, RING_BYTES, TAKEN_BYTES_MAX};
+use super::patience::Patience;
 use super::rounds::Rounds;
 use super::stalled::SocketRules;
 use super::transport::{Flow, Place, TransportError};
@@ -53,6 +54,7 @@ pub(super) struct Thread {
     /// Receives of this turn, which queued packets point into.
     pub(super) held: Vec<RecvBuf>,
     pub(super) outboxes: Outboxes,
+    patience: Patience,
     inboxes: Inboxes,
     /// Messages are left in the rings.
     messages_wait: bool,
@@ -82,6 +84,8 @@ pub(super) struct Thread {
 pub(super) struct Counts {
     pub(super) write_timeouts: u64,
     pub(super) unsent_bytes: u64,
+    /// For room in the rings to other shards.
+    pub(super) waited: Duration,
     pub(super) observed: Observations,
     /// Connections whose round trip the kernel did not tell.
     pub(super) round_trip_errors: u64,
@@ -122,6 +126,7 @@ impl Thread {
             carries: Carries::default(),
             held: Vec::with_capacity(RESERVED),
             outboxes,
+            patience: Patience::new(now()),
             inboxes,
             messages_wait: false,
             commands,
@@ -159,6 +164,7 @@ impl Thread {
         for completion in completions.drain(..) {
             if let Completion::Received { buf, .. } = &completion {
                 kept_bytes += buf.len();
+                self.wait_for_room()?;
             }
             self.complete(completion);
             if kept_bytes >= PASS_ON_BYTES {
@@ -272,6 +278,21 @@ impl Thread {
                 self.close_politely(id);
             }
         }
+    }
+
+    /// What is received next may go to a shard whose ring has no room for it: then passes on what there is, and waits a
+    /// little.
+    fn wait_for_room(&mut self) -> io::Result<()> {
+        while !self.outboxes.have_room() {
+            self.outboxes.wake_readers();
+            let Some(waited) = self.patience.wait() else {
+                break;
+            };
+            self.counts.waited += waited;
+            self.now = now();
+            self.pass_on()?;
+        }
+        Ok(())
     }
 
     /// Passes on what was taken in so far, to connections and to other shards, and takes in what those have sent.
@@ -404,6 +425,7 @@ impl Thread {
             cpu_ns: towline_io::host::thread_cpu_ns(),
             unsent_bytes: self.counts.unsent_bytes,
             write_timeouts: self.counts.write_timeouts,
+            waited: self.counts.waited,
             observed: self.counts.observed,
             round_trip_errors: self.counts.round_trip_errors,
         }
