@@ -95,8 +95,9 @@ pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = 16 << 20;
 /// A client's whole way from TCP to ServerInfo (derphttp_client.go).
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections between accept and admission, all sources together; more are closed at once. Ours:
-/// with the deadlines above, 4096 strangers who say nothing hold the pool for 10 s and no longer.
+/// Connections between accept and admission, all sources together. Then the source with most gives
+/// way to others, and is itself refused. Ours: with the deadlines above, 4096 strangers who say nothing,
+/// each from elsewhere, hold the pool for 10 s and no longer.
 pub const HALF_OPEN_MAX_DEFAULT: usize = 4096;
 
 const _: () = assert!(before(TLS_HANDSHAKE_TIMEOUT, HTTP_TIMEOUT));

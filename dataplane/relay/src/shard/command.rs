@@ -16,6 +16,7 @@ use towline_tls::Session;
 use towline_wire::NodePublic;
 
 use crate::metrics::{ActiveTls, Observations};
+use crate::stage::Place;
 
 /// A connection on its way from its handshake to its shard.
 pub(crate) struct Adopted {
@@ -38,7 +39,7 @@ pub(crate) enum Role {
         client: Connected,
         server_info_frame: Vec<u8>,
         /// Its place among the half-open connections, given up on arrival.
-        half_open_place: OwnedSemaphorePermit,
+        half_open_place: Place,
         /// Its place among the clients, given up at its end.
         client_place: OwnedSemaphorePermit,
     },

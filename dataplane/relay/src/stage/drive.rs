@@ -17,6 +17,7 @@ use tracing::debug;
 
 use super::accept::Accepted;
 use super::channel::{Channel, ChannelError};
+use super::places::Wanted;
 use super::proxy;
 use super::stream::Stream;
 use super::threads::Context;
@@ -34,6 +35,8 @@ pub(super) enum StageError {
     Timeout(&'static str),
     #[error("PROXY protocol header: {0}")]
     Proxy(String),
+    #[error("its place was needed for a newcomer, and its source held the most")]
+    GaveWay,
     #[error("no random bytes")]
     Random,
 }
@@ -49,15 +52,26 @@ impl StageError {
             Self::Handshake(error) => error.name(),
             Self::Timeout(_) => "timeout",
             Self::Proxy(_) => "proxy_protocol",
+            Self::GaveWay => "gave_way",
             Self::Random => "local",
         }
     }
 }
 
 /// Serves a connection until it is adopted or closed.
-pub(super) async fn serve<S: Stream>(context: &Arc<Context>, stream: &S, accepted: Accepted) {
+pub(super) async fn serve<S: Stream>(
+    context: &Arc<Context>,
+    stream: &S,
+    accepted: Accepted,
+    wanted: Wanted,
+) {
     let peer = accepted.peer;
-    if let Err(error) = handshake(context, stream, accepted).await {
+    let ended = tokio::select! {
+        biased;
+        ended = handshake(context, stream, accepted) => ended,
+        () = wanted.wait() => Err(StageError::GaveWay),
+    };
+    if let Err(error) = ended {
         context.counters.count_handshake_failure(error.name());
         debug!(%peer, %error, "connection did not become a client");
     }
@@ -77,6 +91,7 @@ async fn handshake<S: Stream>(
             .map_err(StageError::Proxy)?;
         if let Some(client) = header.client {
             accepted.peer = client;
+            accepted.place.move_to(client.ip());
         }
         first = header.rest;
     }
@@ -122,7 +137,7 @@ async fn upgrade<S: Stream>(
             let written = timeout_at(deadline, channel.write(&output)).await;
             written.map_err(|_| StageError::Timeout("the client's reading"))??;
             let page_answered = machine.stage() == Stage::Http;
-            if page_answered && context.places.available_permits() < context.places_max / 2 {
+            if page_answered && context.places.run_short() {
                 // Its place is for somebody who comes, not for a next request.
                 return Ok(None);
             }

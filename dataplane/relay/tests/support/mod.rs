@@ -26,7 +26,7 @@ use towline_wire::frame::{FrameType, HEADER_LEN, Header};
 use towline_wire::{NodePrivate, NodePublic};
 
 /// Nothing in these tests takes longer than this unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A relay with one shard that runs until the process ends.
 pub(crate) struct Relay {
@@ -37,6 +37,15 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn start(tls: bool, driver: DriverChoice) -> Self {
+        Self::start_with(tls, driver, |_| {})
+    }
+
+    /// `change` has the last word on the settings.
+    pub(crate) fn start_with(
+        tls: bool,
+        driver: DriverChoice,
+        change: impl FnOnce(&mut RelayConfig),
+    ) -> Self {
         let certificates = tempfile::tempdir().unwrap();
         let free_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free_port.local_addr().unwrap();
@@ -64,6 +73,7 @@ impl Relay {
             ..ShardsConfig::default()
         };
         config.io.driver = driver;
+        change(&mut config);
         thread::spawn(move || towline_relay::run(config).unwrap());
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
