@@ -102,7 +102,7 @@ async fn handshake<S: Stream>(
                 done.map_err(|_| StageError::Timeout("the TLS handshake"))??;
             let active = context.counters.count_tls(facts.version);
             if facts.is_acme_challenge {
-                return Ok(channel.close().await?);
+                return close(&mut channel, tls_deadline).await;
             }
             (channel, Some(active))
         }
@@ -117,7 +117,8 @@ async fn handshake<S: Stream>(
     let mut machine = ServerHandshake::new(context.derp.load_full(), conn, seed);
     let Some(ready) = upgrade(context, &mut channel, &mut machine, accepted.peer.ip()).await?
     else {
-        return Ok(channel.close().await?);
+        let deadline = Instant::now() + time_for(machine.stage());
+        return close(&mut channel, deadline).await;
     };
     adopt(context, channel, *ready, accepted, active_tls);
     Ok(())
@@ -181,6 +182,15 @@ async fn upgrade<S: Stream>(
             deadline = Instant::now() + time_for(stage);
         }
     }
+}
+
+/// Ends TLS. Who does not read keeps no place by it for longer than by anything else.
+async fn close<S: Stream>(
+    channel: &mut Channel<'_, S>,
+    deadline: Instant,
+) -> Result<(), StageError> {
+    let closed = timeout_at(deadline, channel.close()).await;
+    Ok(closed.map_err(|_| StageError::Timeout("the goodbye"))??)
 }
 
 async fn page(context: &Context, request: PageRequest, peer: IpAddr) -> Response {
@@ -251,5 +261,76 @@ fn name_of(stage: Stage) -> &'static str {
         Stage::Http => "the HTTP request",
         Stage::ClientInfo => "the client info",
         Stage::Admission | Stage::Over => "the handshake",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::net::Ipv4Addr;
+
+    use rustls_pki_types::{ServerName, UnixTime};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+    use towline_tls::cert::{CertPair, CertStore, SelfSigned, ServerTrust, SniPolicy};
+    use towline_tls::{ClientConfig, ClientOptions, ServerConfig, ServerOptions};
+
+    use super::*;
+
+    const HOST: &str = "relay.example";
+
+    /// A stream whose peer may stop reading, with its buffers full already.
+    struct Full {
+        stream: TcpStream,
+        is_full: Cell<bool>,
+    }
+
+    impl Stream for Full {
+        async fn read(&self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+            Stream::read(&self.stream, buffer).await
+        }
+
+        async fn write_all(&self, bytes: Vec<u8>) -> io::Result<()> {
+            if self.is_full.get() {
+                std::future::pending().await
+            }
+            Stream::write_all(&self.stream, bytes).await
+        }
+    }
+
+    fn configs() -> (ServerConfig, ClientConfig) {
+        let made = SelfSigned::generate(HOST, UnixTime::now()).unwrap();
+        let pair = CertPair::from_pem(made.certificate_pem.as_bytes(), made.key_pem.as_bytes());
+        let store = CertStore::new(SniPolicy::Any);
+        store.set_pair(pair.unwrap());
+        let server = ServerConfig::new(Arc::new(store), &ServerOptions::default());
+        let client = ClientConfig::new(ServerTrust::Pinned(made.pin), &ClientOptions::default());
+        (server.unwrap(), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_that_nobody_reads_has_its_time_too() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap());
+        let (theirs, ours) = tokio::join!(theirs, listener.accept());
+        let (theirs, ours) = (theirs.unwrap(), ours.unwrap().0);
+        let ours = Full {
+            stream: ours,
+            is_full: Cell::new(false),
+        };
+        let (server, client) = configs();
+        let name = ServerName::try_from(HOST).unwrap();
+        let (accepted, connected) = tokio::join!(
+            Channel::accept(&ours, &server, Vec::new()),
+            Channel::connect(&theirs, &client, name)
+        );
+        let (mut channel, _) = accepted.unwrap();
+        connected.unwrap();
+        ours.is_full.set(true);
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let closed = timeout(HTTP_TIMEOUT, close(&mut channel, deadline)).await;
+        let error = closed.expect("it ends by itself").unwrap_err();
+        assert_eq!(error.name(), "timeout");
     }
 }
