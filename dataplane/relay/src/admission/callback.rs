@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use towline_derp::handshake::server::{AdmitRequest, DenyReason, Verdict};
-use towline_wire::Time;
 use towline_wire::limits::{ADMISSION_IN_FLIGHT_MAX, ADMISSION_TIMEOUT};
+use towline_wire::{NodePublic, Time};
 use tracing::{info, warn};
 
 use super::Recheck;
@@ -106,6 +106,11 @@ impl Callback {
             Some(_) if is_of_now => Recheck::Allowed,
             _ => Recheck::Silent,
         }
+    }
+
+    /// When the controller last allowed a key, as far as that is remembered.
+    pub(super) fn allowed_at(&self, key: &NodePublic) -> Option<Time> {
+        lock(&self.cache).allowed_at(key)
     }
 
     /// The answer to a question: remembered, or asked for.

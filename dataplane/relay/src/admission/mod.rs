@@ -104,6 +104,11 @@ impl Admission {
         answer
     }
 
+    /// When the controller last said that a key is allowed. A connection that came since, in an outage, does not count.
+    pub(crate) fn allowed_at(&self, key: &NodePublic) -> Option<Time> {
+        self.rules.load().callback.as_ref()?.allowed_at(key)
+    }
+
     /// Whether the file of allowed keys has changed since it was read.
     pub(crate) fn changed(&self) -> bool {
         let rules = self.rules.load();

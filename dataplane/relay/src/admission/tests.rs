@@ -138,6 +138,27 @@ async fn in_an_outage_known_clients_stay_and_unknown_ones_are_refused() {
 }
 
 #[tokio::test]
+async fn only_an_answer_counts_as_one_not_a_connection_in_an_outage() {
+    let (url, thread) = controller(vec![
+        (200, r#"{"Allow":true}"#),
+        (200, r#"{"Allow":false}"#),
+    ]);
+    let admission = admission(url, false);
+    let answered_at = |key| admission.allowed_at(&request(key).key);
+    assert_eq!(answered_at(1), None);
+    assert_eq!(admission.decide(at(10), &request(1)).await, ALLOW);
+    assert_eq!(admission.decide(at(10), &request(2)).await, NOT_ALLOWED);
+    thread.join().unwrap();
+    let first = answered_at(1).unwrap();
+    assert!(first >= at(10) && first < at(600));
+    assert_eq!(admission.decide(at(600), &request(1)).await, ALLOW);
+    let silent = admission.recheck(at(7200), &request(1)).await;
+    assert_eq!(silent, Recheck::Silent);
+    assert_eq!(answered_at(1), Some(first));
+    assert_eq!(answered_at(2), None);
+}
+
+#[tokio::test]
 async fn fail_open_must_be_asked_for() {
     let admission = admission(NOWHERE.to_owned(), true);
     assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);

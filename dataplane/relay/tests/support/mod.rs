@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
 use std::thread;
@@ -208,6 +208,19 @@ impl Client {
         }
         self.raw.drain(..at);
         len
+    }
+
+    /// Returns when the relay closes the connection, whatever it says before that.
+    pub(crate) fn wait_for_close(&mut self) {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("the relay keeps the connection: {error}"),
+            }
+        }
     }
 
     /// The next frame, if all of it was read.
