@@ -242,11 +242,8 @@ impl Relay {
     fn reload_allowed(&self) {
         match self.context.admission.reload() {
             Ok(Some(allowed)) => {
-                let allowed = Arc::new(allowed);
                 for shard in self.shards.handles() {
-                    shard.ask(Command::KeepOnly {
-                        allowed: Arc::clone(&allowed),
-                    });
+                    shard.ask(Command::KeepOnly(allowed.clone()));
                 }
             }
             Ok(None) => {}

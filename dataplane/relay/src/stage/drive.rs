@@ -21,6 +21,7 @@ use super::places::Wanted;
 use super::proxy;
 use super::stream::Stream;
 use super::threads::Context;
+use crate::admission::Generation;
 use crate::metrics::ActiveTls;
 use crate::shard::{Adopted, Command, Role};
 
@@ -115,22 +116,23 @@ async fn handshake<S: Stream>(
     };
     let seed = crate::shard::random().map_err(|_| StageError::Random)?;
     let mut machine = ServerHandshake::new(context.derp.load_full(), conn, seed);
-    let Some(ready) = upgrade(context, &mut channel, &mut machine, accepted.peer.ip()).await?
-    else {
+    let upgraded = upgrade(context, &mut channel, &mut machine, accepted.peer.ip()).await?;
+    let Some((ready, decided)) = upgraded else {
         let deadline = Instant::now() + time_for(machine.stage());
         return close(&mut channel, deadline).await;
     };
-    adopt(context, channel, *ready, accepted, active_tls);
+    adopt(context, channel, (*ready, decided), accepted, active_tls);
     Ok(())
 }
 
-/// From the first byte of HTTP to a client that was admitted; `None` when the connection only asked for pages.
+/// From the first byte of HTTP to a client that was admitted, and when that was; `None` when the connection only asked for pages.
 async fn upgrade<S: Stream>(
     context: &Context,
     channel: &mut Channel<'_, S>,
     machine: &mut ServerHandshake,
     peer: IpAddr,
-) -> Result<Option<Box<Ready>>, StageError> {
+) -> Result<Option<(Box<Ready>, Generation)>, StageError> {
+    let mut decided = Generation::default();
     let mut stage = machine.stage();
     let mut deadline = Instant::now() + time_for(stage);
     loop {
@@ -161,11 +163,15 @@ async fn upgrade<S: Stream>(
                 let now = towline_wire::Time(towline_io::host::now_ns());
                 let verdict = match context.client_places.available_permits() {
                     0 => Verdict::Deny(DenyReason::Full),
-                    _ => context.admission.decide(now, &request).await,
+                    _ => {
+                        let decision = context.admission.decide(now, &request).await;
+                        decided = decision.generation;
+                        decision.verdict
+                    }
                 };
                 machine.handle_verdict(verdict)
             }
-            Step::Ready(ready) => return Ok(Some(ready)),
+            Step::Ready(ready) => return Ok(Some((ready, decided))),
             Step::CloseAfterOutput => return Ok(None),
         };
         if let Err(error) = result {
@@ -212,7 +218,7 @@ fn count_opening(context: &Context, opening: OpeningKind) {
 fn adopt<S: Stream>(
     context: &Context,
     channel: Channel<'_, S>,
-    ready: Ready,
+    (ready, decided): (Ready, Generation),
     accepted: Accepted,
     active_tls: Option<ActiveTls>,
 ) {
@@ -239,6 +245,7 @@ fn adopt<S: Stream>(
         active_tls,
         role: Role::Client {
             client: ready.client,
+            decided,
             server_info_frame: ready.server_info_frame,
             half_open_place: accepted.place,
             client_place,

@@ -27,7 +27,7 @@ pub(crate) struct Place {
 }
 
 /// How the holder of a place learns that a newcomer needs it.
-pub(super) struct Wanted(oneshot::Receiver<()>);
+pub(crate) struct Wanted(oneshot::Receiver<()>);
 
 /// What an address counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +70,7 @@ impl Places {
     }
 
     /// A place for a connection from `peer`; `None` when it is refused.
-    pub(super) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<(Place, Wanted)> {
+    pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<(Place, Wanted)> {
         let source = Source::of(peer);
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
