@@ -9,6 +9,7 @@ mod callback;
 mod controller;
 mod counters;
 mod generation;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

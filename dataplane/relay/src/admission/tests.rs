@@ -362,3 +362,51 @@ async fn a_connected_client_goes_by_the_controllers_word_alone() {
         "nobody came"
     );
 }
+
+/// Strangers without number wait for a controller that is slow; who was allowed before does not wait for them.
+#[tokio::test]
+async fn a_known_key_does_not_stand_behind_strangers() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/verify", listener.local_addr().unwrap());
+    let known = NodePublic([1; 32]).to_string();
+    // It allows the known key at once, twice, and says nothing about others.
+    let thread = std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        let mut answers = 0;
+        while answers < 2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut bytes = Vec::new();
+            let mut buffer = [0; 4096];
+            while !bytes.ends_with(b"}") {
+                let n = stream.read(&mut buffer).unwrap();
+                bytes.extend_from_slice(&buffer[..n]);
+            }
+            if !String::from_utf8_lossy(&bytes).contains(&known) {
+                silent.push(stream);
+                continue;
+            }
+            answers += 1;
+            let head = "HTTP/1.1 200 X\r\nConnection: close\r\nContent-Length: 14";
+            let _ = write!(stream, "{head}\r\n\r\n{{\"Allow\":true}}");
+        }
+    });
+    let admission = Arc::new(admission(url, false));
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
+    let strangers: Vec<_> = (2..=200)
+        .map(|key| {
+            let admission = Arc::clone(&admission);
+            tokio::spawn(async move { decide(&admission, 0, &request(key)).await })
+        })
+        .collect();
+    // Until all that can ask has asked.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    // Before a stranger's question has had its time. The known key's answer is too old by then, so it is asked about.
+    let before_any = towline_wire::limits::ADMISSION_TIMEOUT / 2;
+    let known = request(1);
+    let verdict = tokio::time::timeout(before_any, decide(&admission, 600, &known)).await;
+    assert_eq!(verdict.expect("it does not wait for strangers"), ALLOW);
+    strangers.iter().for_each(tokio::task::JoinHandle::abort);
+    thread.join().unwrap();
+}
