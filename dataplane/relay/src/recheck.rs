@@ -26,7 +26,7 @@ use crate::shard;
 /// How often the settings are looked at while nobody is to be asked about.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// When the controller last allowed each connected key.
+/// When the controller last allowed each connected key. What admission remembers is bounded, and may be less than these.
 type Confirmed = Arc<Mutex<HashMap<NodePublic, Time>>>;
 
 /// What becomes of a client.
@@ -85,8 +85,11 @@ async fn recheck(
 ) {
     let now = Time(towline_io::host::now_ns());
     let answer = relay.admission().recheck(now, request).await;
-    let last = lock(confirmed).get(&request.key).copied();
-    let unheard = now - last.unwrap_or(connected_at).max(connected_at);
+    let last_answers = [
+        relay.admission().allowed_at(&request.key),
+        lock(confirmed).get(&request.key).copied(),
+    ];
+    let unheard = unheard(now, last_answers, connected_at);
     match outcome(answer, unheard, keep_time) {
         Outcome::Confirmed => {
             lock(confirmed).insert(request.key, now);
@@ -97,6 +100,13 @@ async fn recheck(
             info!(key = %request.key, ?answer, connections, "disconnected: it is not admitted any more");
         }
     }
+}
+
+/// The time since the controller allowed a client, by the last of its answers that are known. One that no answer is known of
+/// was let in without it (by other rules), so its time begins there.
+fn unheard(now: Time, last_answers: [Option<Time>; 2], connected_at: Time) -> Duration {
+    let last = last_answers.into_iter().flatten().max();
+    now - last.unwrap_or(connected_at)
 }
 
 /// `unheard` is the time since the client was last allowed. While the controller is silent, that decides; without a keep
@@ -162,5 +172,20 @@ mod tests {
         assert_eq!(refused, Outcome::Revoked);
         let allowed = outcome(Recheck::Allowed, 2 * hour, Some(hour));
         assert_eq!(allowed, Outcome::Confirmed);
+    }
+
+    #[test]
+    fn who_reconnects_in_an_outage_gets_no_new_keep_time() {
+        let at = |secs| Time::ZERO + Duration::from_secs(secs);
+        let since = |last_answers, connected_at| unheard(at(1000), last_answers, connected_at);
+        assert_eq!(
+            since([Some(at(100)), None], at(900)),
+            Duration::from_secs(900)
+        );
+        assert_eq!(
+            since([Some(at(100)), Some(at(400))], at(50)),
+            Duration::from_secs(600)
+        );
+        assert_eq!(since([None, None], at(900)), Duration::from_secs(100));
     }
 }

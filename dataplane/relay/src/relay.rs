@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use towline_derp::connected::RateLimit;
 use towline_derp::relay::{ClientRow, Stats};
 use towline_io::{DriverKind, Features};
@@ -25,7 +25,7 @@ use crate::metrics::{Counters, MetricsInput, Modes};
 use crate::pages;
 use crate::server::{ask_all, derp_config, rate_limit};
 use crate::shard::{Command, Shards, Snapshot};
-use crate::stage::Context;
+use crate::stage::{Context, Places};
 use crate::stun::StunCounters;
 
 /// How often the file of allowed keys is looked at.
@@ -37,8 +37,7 @@ pub(crate) struct Observed {
     pub(crate) counters: Arc<Counters>,
     pub(crate) stun: Arc<StunCounters>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) places_max: usize,
+    pub(crate) places: Arc<Places>,
     pub(crate) rate_limit: Mutex<Option<RateLimit>>,
     /// The time over which connections close, once the relay drains.
     pub(crate) drain: watch::Receiver<Option<Duration>>,
@@ -57,7 +56,7 @@ impl Observed {
 
     /// Connections between accept and their shard.
     fn half_open(&self) -> u64 {
-        (self.places_max - self.places.available_permits().min(self.places_max)) as u64
+        self.places.taken() as u64
     }
 
     async fn input(&self) -> MetricsInput {
@@ -243,11 +242,8 @@ impl Relay {
     fn reload_allowed(&self) {
         match self.context.admission.reload() {
             Ok(Some(allowed)) => {
-                let allowed = Arc::new(allowed);
                 for shard in self.shards.handles() {
-                    shard.ask(Command::KeepOnly {
-                        allowed: Arc::clone(&allowed),
-                    });
+                    shard.ask(Command::KeepOnly(allowed.clone()));
                 }
             }
             Ok(None) => {}

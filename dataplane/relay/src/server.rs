@@ -30,7 +30,7 @@ use crate::pages::Pages;
 use crate::recheck;
 use crate::relay::{Observed, Parts, Relay};
 use crate::shard::{Command, Shards, ShardsOptions};
-use crate::stage::{self, AcceptLimit, Context, Listener};
+use crate::stage::{self, AcceptLimit, Context, Listener, Places};
 use crate::stun;
 use crate::watchdog;
 
@@ -125,8 +125,7 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
     let counters = Arc::new(Counters::default());
     let stun_counters = Arc::new(stun::StunCounters::default());
     let admission = Arc::new(Admission::new(&config.admission)?);
-    let places_max = config.limits.half_open_max as usize;
-    let places = Arc::new(Semaphore::new(places_max));
+    let places = Places::new(config.limits.half_open_max as usize);
     let (drain, draining) = watch::channel(None);
     let observed = Arc::new(Observed {
         shards: Arc::clone(&shards),
@@ -134,7 +133,6 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
         stun: Arc::clone(&stun_counters),
         admission: Arc::clone(&admission),
         places: Arc::clone(&places),
-        places_max,
         rate_limit: Mutex::new(rate_limit(&config)),
         drain: draining,
         started: Instant::now(),
@@ -156,7 +154,6 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
         proxy_protocol_from: config.listen.proxy_protocol_from.clone(),
         client_places: Arc::new(Semaphore::new(connections_max as usize)),
         places,
-        places_max,
         accept_limit: AcceptLimit::new(config.limits.accept_per_second, config.limits.accept_burst),
         stopping,
     });

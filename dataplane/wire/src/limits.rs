@@ -95,8 +95,9 @@ pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = 16 << 20;
 /// A client's whole way from TCP to ServerInfo (derphttp_client.go).
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections between accept and admission, all sources together; more are closed at once. Ours:
-/// with the deadlines above, 4096 strangers who say nothing hold the pool for 10 s and no longer.
+/// Connections between accept and admission, all sources together. Then the source with most gives
+/// way to others, and is itself refused. Ours: with the deadlines above, 4096 strangers who say nothing,
+/// each from elsewhere, hold the pool for 10 s and no longer.
 pub const HALF_OPEN_MAX_DEFAULT: usize = 4096;
 
 const _: () = assert!(before(TLS_HANDSHAKE_TIMEOUT, HTTP_TIMEOUT));
@@ -308,6 +309,10 @@ pub const ADMISSION_BODY_BYTES_MAX: usize = 4 << 10;
 /// Questions to the callback under way; a client that would ask one more waits for its turn. Ours.
 pub const ADMISSION_IN_FLIGHT_MAX: usize = 64;
 
+/// Those of them that may be about keys the callback has not allowed before, so that a slow one is not
+/// kept busy by strangers. Ours.
+pub const ADMISSION_STRANGERS_MAX: usize = 48;
+
 /// Keys whose verdict is remembered. Ours: about 100 bytes each.
 pub const ADMISSION_CACHE_ENTRIES_MAX: usize = 64 << 10;
 
@@ -324,7 +329,10 @@ pub const ADMISSION_RECHECK_DEFAULT: Duration = Duration::from_secs(5 * 60);
 /// Such questions under way, so that clients that arrive find places. Ours.
 pub const ADMISSION_RECHECKS_MAX: usize = 8;
 
-const _: () = assert!(ADMISSION_RECHECKS_MAX < ADMISSION_IN_FLIGHT_MAX);
+const _: () = assert!(
+    ADMISSION_STRANGERS_MAX + ADMISSION_RECHECKS_MAX < ADMISSION_IN_FLIGHT_MAX,
+    "known keys that come back find places beside both"
+);
 const _: () = assert!(
     ms(ADMISSION_TIMEOUT) < ms(DIAL_TIMEOUT),
     "the verdict comes while the client still waits for it"

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use towline_wire::NodePublic;
@@ -19,14 +19,14 @@ pub(super) struct AllowFile {
 }
 
 struct State {
-    keys: HashSet<NodePublic>,
+    keys: Arc<HashSet<NodePublic>>,
     seen: Option<FileStamp>,
 }
 
 impl AllowFile {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
         let seen = FileStamp::of(path);
-        let keys = read(path)?;
+        let keys = Arc::new(read(path)?);
         Ok(Self {
             path: path.to_owned(),
             state: Mutex::new(State { keys, seen }),
@@ -46,13 +46,13 @@ impl AllowFile {
     }
 
     /// Reads the file again. A broken one leaves the keys as they were, and is complained of once.
-    pub(super) fn reload(&self) -> anyhow::Result<HashSet<NodePublic>> {
+    pub(super) fn reload(&self) -> anyhow::Result<Arc<HashSet<NodePublic>>> {
         let seen = FileStamp::of(&self.path);
         let keys = read(&self.path);
         let mut state = self.state();
         state.seen = seen;
-        state.keys = keys?;
-        Ok(state.keys.clone())
+        state.keys = Arc::new(keys?);
+        Ok(Arc::clone(&state.keys))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,7 +119,7 @@ mod tests {
         );
         assert!(file.allows(&key) && !file.has_changed());
         fs::write(&path, "# nobody any more\n").unwrap();
-        assert_eq!(file.reload().unwrap(), HashSet::new());
+        assert!(file.reload().unwrap().is_empty());
         assert!(!file.allows(&key));
         fs::remove_file(&path).unwrap();
         assert!(file.has_changed());

@@ -59,6 +59,12 @@ impl Cache {
         })
     }
 
+    /// When this key was last allowed, if that was its last answer; however long ago.
+    pub(super) fn allowed_at(&self, key: &NodePublic) -> Option<Time> {
+        let entry = self.entries.get(key)?;
+        entry.answer.allow.then_some(entry.at)
+    }
+
     pub(super) fn put(&mut self, now: Time, question: &Question, answer: Answer) {
         self.remove(&question.key);
         if self.entries.len() >= ADMISSION_CACHE_ENTRIES_MAX {

@@ -8,16 +8,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use towline_derp::handshake::server::{AdmitRequest, DenyReason, Verdict};
-use towline_wire::Time;
-use towline_wire::limits::{ADMISSION_IN_FLIGHT_MAX, ADMISSION_TIMEOUT};
+use towline_wire::limits::ADMISSION_TIMEOUT;
+use towline_wire::{NodePublic, Time};
 use tracing::{info, warn};
 
 use super::Recheck;
 use super::cache::{Cache, Known};
 use super::controller::{Answer, Controller, NoAnswer, Question};
 use super::counters::AdmissionCounters;
+use super::turns::{About, Turns};
 use crate::config::AdmissionConfig;
 
 /// After a question that did not reach the controller, clients it allowed before are let in unasked for so long: else
@@ -29,7 +30,7 @@ type Outcome = Result<Answer, NoAnswer>;
 pub(super) struct Callback {
     controller: Controller,
     cache: Mutex<Cache>,
-    places: Arc<Semaphore>,
+    turns: Arc<Turns>,
     under_way: Mutex<HashMap<Question, watch::Receiver<Option<Outcome>>>>,
     fail_open: bool,
     health: Mutex<Health>,
@@ -71,7 +72,7 @@ impl Callback {
         Self {
             controller: Controller::new(url),
             cache: Mutex::new(Cache::new(config.cache_time, config.keep_time)),
-            places: Arc::new(Semaphore::new(ADMISSION_IN_FLIGHT_MAX)),
+            turns: Arc::default(),
             under_way: Mutex::default(),
             fail_open: config.fail_open,
             health: Mutex::default(),
@@ -81,7 +82,11 @@ impl Callback {
 
     pub(super) async fn decide(self: &Arc<Self>, now: Time, request: &AdmitRequest) -> Verdict {
         let question = Question::about(request);
-        match self.hear(now, question).await {
+        let about = match self.allowed_at(&request.key) {
+            Some(_) => About::Known,
+            None => About::Stranger,
+        };
+        match self.hear(now, question, about).await {
             Heard::Remembered(known) => {
                 self.counters.count_cache_hit();
                 verdict(known.answer)
@@ -93,7 +98,7 @@ impl Callback {
     /// What the controller says of a client that it allowed before.
     pub(super) async fn recheck(self: &Arc<Self>, now: Time, request: &AdmitRequest) -> Recheck {
         let question = Question::about(request);
-        let (last_word, is_of_now) = match self.hear(now, question).await {
+        let (last_word, is_of_now) = match self.hear(now, question, About::Known).await {
             Heard::Remembered(known) => (Some(known.answer), known.is_fresh),
             Heard::Outcome(_, Ok(answer)) => (Some(answer), true),
             Heard::Outcome(now, Err(_)) => {
@@ -108,8 +113,13 @@ impl Callback {
         }
     }
 
+    /// When the controller last allowed a key, as far as that is remembered.
+    pub(super) fn allowed_at(&self, key: &NodePublic) -> Option<Time> {
+        lock(&self.cache).allowed_at(key)
+    }
+
     /// The answer to a question: remembered, or asked for.
-    async fn hear(self: &Arc<Self>, now: Time, question: Question) -> Heard {
+    async fn hear(self: &Arc<Self>, now: Time, question: Question, about: About) -> Heard {
         let started = Instant::now();
         loop {
             let now = now + started.elapsed();
@@ -117,7 +127,7 @@ impl Callback {
                 return Heard::Remembered(known);
             }
             let outcome = match self.begin(question) {
-                Begun::Ours(inquiry) => inquiry.run(now).await,
+                Begun::Ours(inquiry) => inquiry.run(now, about).await,
                 Begun::Anothers(mut outcome) => outcome
                     .wait_for(Option::is_some)
                     .await
@@ -216,10 +226,10 @@ impl Callback {
 
 impl Inquiry {
     /// Asks when it is its turn. `None` when the question has become needless meanwhile.
-    async fn run(self, now: Time) -> Option<Outcome> {
+    async fn run(self, now: Time, about: About) -> Option<Outcome> {
         let started = Instant::now();
-        let places = Arc::clone(&self.callback.places);
-        let place = places.acquire_owned().await.ok();
+        let turns = Arc::clone(&self.callback.turns);
+        let turn = turns.wait(about).await;
         if self
             .callback
             .unasked(now + started.elapsed(), &self.question)
@@ -228,7 +238,7 @@ impl Inquiry {
             return None;
         }
         let asked = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _turn = turn;
             self.callback.counters.count_question();
             let outcome = self.callback.controller.ask(&self.question);
             self.callback

@@ -8,9 +8,11 @@ mod cache;
 mod callback;
 mod controller;
 mod counters;
+mod generation;
+mod turns;
 
-use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use towline_derp::handshake::server::{AdmitRequest, DenyReason, Verdict};
@@ -19,13 +21,23 @@ use towline_wire::{NodePublic, Time};
 use self::allow_file::AllowFile;
 use self::callback::Callback;
 use self::counters::AdmissionCounters;
+pub(crate) use self::generation::{AllowedKeys, Generation};
 use crate::admin::AdmissionMode;
 use crate::config::AdmissionConfig;
 
 /// Decides who may connect.
 pub(crate) struct Admission {
     rules: ArcSwap<Rules>,
+    /// Grows after the allowed keys have changed.
+    generation: AtomicU64,
     counters: Arc<AdmissionCounters>,
+}
+
+/// A verdict, and what it was given by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Decision {
+    pub(crate) verdict: Verdict,
+    pub(crate) generation: Generation,
 }
 
 /// What is known of a client that is connected.
@@ -52,6 +64,7 @@ impl Admission {
         let rules = Rules::new(config, None, &counters)?;
         Ok(Self {
             rules: ArcSwap::from_pointee(rules),
+            generation: AtomicU64::new(0),
             counters,
         })
     }
@@ -70,20 +83,27 @@ impl Admission {
     }
 
     /// Whether this client may connect. Probers are clients as others, as in derper.
-    pub(crate) async fn decide(&self, now: Time, request: &AdmitRequest) -> Verdict {
-        if request.mesh {
-            return Verdict::Allow { limits: None };
+    pub(crate) async fn decide(&self, now: Time, request: &AdmitRequest) -> Decision {
+        loop {
+            // Before the keys are looked at: newer ones may be attributed to an older generation, never the reverse.
+            let generation = Generation(self.generation.load(Ordering::Acquire));
+            let rules = self.rules.load_full();
+            let verdict = match request.mesh {
+                true => Verdict::Allow { limits: None },
+                false => judge(&rules, now, request).await,
+            };
+            // Other rules may have come while the controller was asked; a verdict by the old ones is worth nothing.
+            if Arc::ptr_eq(&rules, &self.rules.load()) {
+                if !request.mesh {
+                    self.counters
+                        .count_verdict(matches!(verdict, Verdict::Allow { .. }));
+                }
+                return Decision {
+                    verdict,
+                    generation,
+                };
+            }
         }
-        let mut rules = self.rules.load_full();
-        let mut verdict = judge(&rules, now, request).await;
-        // Other rules may have come while the controller was asked; a verdict by the old ones is worth nothing.
-        while !Arc::ptr_eq(&rules, &self.rules.load()) {
-            rules = self.rules.load_full();
-            verdict = judge(&rules, now, request).await;
-        }
-        self.counters
-            .count_verdict(matches!(verdict, Verdict::Allow { .. }));
-        verdict
     }
 
     /// Whether a client that is connected may stay, as far as can be said now.
@@ -104,6 +124,11 @@ impl Admission {
         answer
     }
 
+    /// When the controller last said that a key is allowed. A connection that came since, in an outage, does not count.
+    pub(crate) fn allowed_at(&self, key: &NodePublic) -> Option<Time> {
+        self.rules.load().callback.as_ref()?.allowed_at(key)
+    }
+
     /// Whether the file of allowed keys has changed since it was read.
     pub(crate) fn changed(&self) -> bool {
         let rules = self.rules.load();
@@ -114,13 +139,15 @@ impl Admission {
     ///
     /// # Errors
     /// The file is broken: the keys stay as they were.
-    pub(crate) fn reload(&self) -> anyhow::Result<Option<HashSet<NodePublic>>> {
+    pub(crate) fn reload(&self) -> anyhow::Result<Option<AllowedKeys>> {
         let rules = self.rules.load();
         let Some(file) = &rules.file else {
             return Ok(None);
         };
         let keys = file.reload()?;
-        Ok(rules.callback.is_none().then_some(keys))
+        let generation = Generation(self.generation.fetch_add(1, Ordering::AcqRel) + 1);
+        let allowed = AllowedKeys { generation, keys };
+        Ok(rules.callback.is_none().then_some(allowed))
     }
 
     pub(crate) fn mode(&self) -> AdmissionMode {

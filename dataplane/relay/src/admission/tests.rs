@@ -19,6 +19,10 @@ fn at(secs: u64) -> Time {
     Time::ZERO + Duration::from_secs(secs)
 }
 
+async fn decide(admission: &Admission, secs: u64, request: &AdmitRequest) -> Verdict {
+    admission.decide(at(secs), request).await.verdict
+}
+
 /// How long a controller thinks about an answer.
 const THOUGHT: Duration = Duration::from_millis(100);
 
@@ -77,7 +81,7 @@ const NOWHERE: &str = "http://127.0.0.1:1/";
 #[tokio::test]
 async fn without_a_rule_everyone_may_and_it_is_said() {
     let admission = Admission::new(&AdmissionConfig::default()).unwrap();
-    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
     assert_eq!(admission.mode(), AdmissionMode::Open);
     assert_eq!(admission.warnings().len(), 1);
 }
@@ -95,11 +99,11 @@ async fn the_controller_is_asked_once_while_its_verdict_is_fresh() {
     });
     for _ in 0..3 {
         assert_eq!(
-            admission.decide(at(0), &request(1)).await,
+            decide(&admission, 0, &request(1)).await,
             Verdict::Allow { limits }
         );
     }
-    assert_eq!(admission.decide(at(0), &request(2)).await, NOT_ALLOWED);
+    assert_eq!(decide(&admission, 0, &request(2)).await, NOT_ALLOWED);
     assert_eq!(count(&admission, "cache_hits"), 2);
     assert_eq!(count(&admission, "allowed"), 3);
     assert_eq!(count(&admission, "denied"), 1);
@@ -119,28 +123,49 @@ async fn the_controller_is_asked_once_while_its_verdict_is_fresh() {
 async fn in_an_outage_known_clients_stay_and_unknown_ones_are_refused() {
     let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#), (500, "broken")]);
     let admission = admission(url, false);
-    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
     assert_eq!(
-        admission.decide(at(600), &request(1)).await,
+        decide(&admission, 600, &request(1)).await,
         ALLOW,
         "an error is an outage too"
     );
     thread.join().unwrap();
-    assert_eq!(admission.decide(at(601), &request(1)).await, ALLOW);
-    assert_eq!(admission.decide(at(601), &request(2)).await, UNAVAILABLE);
-    assert_eq!(admission.decide(at(7200), &request(1)).await, UNAVAILABLE);
+    assert_eq!(decide(&admission, 601, &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 601, &request(2)).await, UNAVAILABLE);
+    assert_eq!(decide(&admission, 7200, &request(1)).await, UNAVAILABLE);
     assert_eq!(admission.controller_reachable(), Some(false));
     let mesh = AdmitRequest {
         mesh: true,
         ..request(3)
     };
-    assert_eq!(admission.decide(at(601), &mesh).await, ALLOW);
+    assert_eq!(decide(&admission, 601, &mesh).await, ALLOW);
+}
+
+#[tokio::test]
+async fn only_an_answer_counts_as_one_not_a_connection_in_an_outage() {
+    let (url, thread) = controller(vec![
+        (200, r#"{"Allow":true}"#),
+        (200, r#"{"Allow":false}"#),
+    ]);
+    let admission = admission(url, false);
+    let answered_at = |key| admission.allowed_at(&request(key).key);
+    assert_eq!(answered_at(1), None);
+    assert_eq!(decide(&admission, 10, &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 10, &request(2)).await, NOT_ALLOWED);
+    thread.join().unwrap();
+    let first = answered_at(1).unwrap();
+    assert!(first >= at(10) && first < at(600));
+    assert_eq!(decide(&admission, 600, &request(1)).await, ALLOW);
+    let silent = admission.recheck(at(7200), &request(1)).await;
+    assert_eq!(silent, Recheck::Silent);
+    assert_eq!(answered_at(1), Some(first));
+    assert_eq!(answered_at(2), None);
 }
 
 #[tokio::test]
 async fn fail_open_must_be_asked_for() {
     let admission = admission(NOWHERE.to_owned(), true);
-    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
     assert_eq!(admission.warnings().len(), 1);
 }
 
@@ -148,11 +173,11 @@ async fn fail_open_must_be_asked_for() {
 async fn fail_open_lets_in_neither_the_refused_nor_on_an_answer_of_no_use() {
     let (url, thread) = controller(vec![(200, r#"{"Allow":false}"#), (503, "busy")]);
     let admission = admission(url, true);
-    assert_eq!(admission.decide(at(0), &request(1)).await, NOT_ALLOWED);
-    assert_eq!(admission.decide(at(0), &request(2)).await, UNAVAILABLE);
+    assert_eq!(decide(&admission, 0, &request(1)).await, NOT_ALLOWED);
+    assert_eq!(decide(&admission, 0, &request(2)).await, UNAVAILABLE);
     thread.join().unwrap();
-    assert_eq!(admission.decide(at(600), &request(1)).await, NOT_ALLOWED);
-    assert_eq!(admission.decide(at(600), &request(3)).await, ALLOW);
+    assert_eq!(decide(&admission, 600, &request(1)).await, NOT_ALLOWED);
+    assert_eq!(decide(&admission, 600, &request(3)).await, ALLOW);
 }
 
 #[tokio::test]
@@ -168,9 +193,9 @@ async fn only_a_plain_short_json_answer_is_of_use() {
     let (url, thread) = controller(bodies);
     let admission = admission(url, true);
     for key in 1..=4 {
-        assert_eq!(admission.decide(at(0), &request(key)).await, UNAVAILABLE);
+        assert_eq!(decide(&admission, 0, &request(key)).await, UNAVAILABLE);
     }
-    assert_eq!(admission.decide(at(0), &request(5)).await, NOT_ALLOWED);
+    assert_eq!(decide(&admission, 0, &request(5)).await, NOT_ALLOWED);
     assert_eq!(count(&admission, "errors"), 4);
     thread.join().unwrap();
 }
@@ -182,7 +207,7 @@ async fn equal_questions_at_the_same_time_are_asked_once() {
     for (key, expected) in [(1, ALLOW), (2, UNAVAILABLE)] {
         let ask = || {
             let admission = Arc::clone(&admission);
-            tokio::spawn(async move { admission.decide(at(0), &request(key)).await })
+            tokio::spawn(async move { decide(&admission, 0, &request(key)).await })
         };
         let asking: Vec<_> = (0..20).map(|_| ask()).collect();
         for verdict in asking {
@@ -197,9 +222,9 @@ async fn equal_questions_at_the_same_time_are_asked_once() {
 async fn a_client_that_leaves_still_has_its_question_answered() {
     let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#)]);
     let admission = admission(url, false);
-    let impatient = tokio::time::timeout(THOUGHT / 2, admission.decide(at(0), &request(1))).await;
+    let impatient = tokio::time::timeout(THOUGHT / 2, decide(&admission, 0, &request(1))).await;
     assert!(impatient.is_err());
-    assert_eq!(admission.decide(at(1), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 1, &request(1)).await, ALLOW);
     assert_eq!(count(&admission, "questions"), 1);
     thread.join().unwrap();
 }
@@ -211,12 +236,12 @@ async fn a_key_that_moves_is_asked_about_again() {
         (200, r#"{"Allow":false}"#),
     ]);
     let admission = admission(url, false);
-    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
     let elsewhere = AdmitRequest {
         addr: "198.51.100.1:1".parse().unwrap(),
         ..request(1)
     };
-    assert_eq!(admission.decide(at(1), &elsewhere).await, NOT_ALLOWED);
+    assert_eq!(decide(&admission, 1, &elsewhere).await, NOT_ALLOWED);
     thread.join().unwrap();
 }
 
@@ -225,13 +250,13 @@ async fn a_key_that_moves_is_asked_about_again() {
 async fn in_an_outage_known_clients_do_not_wait() {
     let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#)]);
     let admission = admission(url, false);
-    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
     thread.join().unwrap();
     for _ in 0..3 {
-        assert_eq!(admission.decide(at(600), &request(1)).await, ALLOW);
+        assert_eq!(decide(&admission, 600, &request(1)).await, ALLOW);
     }
     assert_eq!(count(&admission, "questions"), 2);
-    assert_eq!(admission.decide(at(610), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 610, &request(1)).await, ALLOW);
     assert_eq!(count(&admission, "questions"), 3, "the outage may be over");
 }
 
@@ -250,19 +275,28 @@ async fn keys_in_the_file_are_admitted_without_asking() {
     assert_eq!(file_alone.mode(), AdmissionMode::AllowList);
     assert_eq!(both.mode(), AdmissionMode::Callback);
     for (admission, stranger) in [(&file_alone, NOT_ALLOWED), (&both, UNAVAILABLE)] {
-        assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
-        assert_eq!(admission.decide(at(0), &request(2)).await, stranger);
+        assert_eq!(decide(admission, 0, &request(1)).await, ALLOW);
+        assert_eq!(decide(admission, 0, &request(2)).await, stranger);
         let prober = AdmitRequest {
             prober: true,
             ..request(2)
         };
-        assert_eq!(admission.decide(at(0), &prober).await, stranger);
+        assert_eq!(decide(admission, 0, &prober).await, stranger);
     }
     std::fs::write(&path, format!("{}\n", NodePublic([2; 32]))).unwrap();
     assert!(file_alone.changed());
+    let early = file_alone.decide(at(0), &request(1)).await;
     let left = file_alone.reload().unwrap().unwrap();
-    assert!(left.contains(&request(2).key) && !left.contains(&request(1).key));
-    assert_eq!(file_alone.decide(at(0), &request(1)).await, NOT_ALLOWED);
+    assert!(left.allow(&request(2).key) && !left.allow(&request(1).key));
+    assert_eq!(early.verdict, ALLOW);
+    assert!(left.overrule(early.generation, &request(1).key));
+    assert!(!left.overrule(early.generation, &request(2).key));
+    let later = file_alone.decide(at(0), &request(2)).await;
+    assert!(
+        !left.overrule(later.generation, &request(1).key),
+        "it was known"
+    );
+    assert_eq!(decide(&file_alone, 0, &request(1)).await, NOT_ALLOWED);
 }
 
 #[tokio::test]
@@ -273,11 +307,11 @@ async fn new_rules_keep_what_the_same_controller_said() {
         ..AdmissionConfig::default()
     };
     let admission = Admission::new(&config).unwrap();
-    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
     thread.join().unwrap();
     config.fail_open = true;
     admission.configure(&config).unwrap();
-    assert_eq!(admission.decide(at(1), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 1, &request(1)).await, ALLOW);
     assert_eq!(count(&admission, "cache_hits"), 1);
     config.allow_file = Some("/nonexistent".into());
     assert!(admission.configure(&config).is_err());
@@ -287,7 +321,7 @@ async fn new_rules_keep_what_the_same_controller_said() {
         ..AdmissionConfig::default()
     };
     admission.configure(&closed).unwrap();
-    assert_eq!(admission.decide(at(1), &request(1)).await, UNAVAILABLE);
+    assert_eq!(decide(&admission, 1, &request(1)).await, UNAVAILABLE);
 }
 
 /// The stage runs on either runtime.
@@ -295,7 +329,7 @@ async fn new_rules_keep_what_the_same_controller_said() {
 fn the_controller_is_asked_from_an_io_uring_runtime_too() {
     let (url, thread) = controller(vec![(200, r#"{"Allow":true}"#)]);
     let admission = admission(url, false);
-    let verdict = tokio_uring::start(async { admission.decide(at(0), &request(1)).await });
+    let verdict = tokio_uring::start(async { decide(&admission, 0, &request(1)).await });
     assert_eq!(verdict, ALLOW);
     thread.join().unwrap();
 }
@@ -309,7 +343,7 @@ async fn a_connected_client_goes_by_the_controllers_word_alone() {
         (200, r#"{"Allow":false}"#),
     ]);
     let admission = admission(url, false);
-    assert_eq!(admission.decide(at(0), &request(1)).await, ALLOW);
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
     let client = request(1);
     let recheck = |secs| admission.recheck(at(secs), &client);
     assert_eq!(recheck(10).await, Recheck::Allowed, "still fresh, unasked");
@@ -327,4 +361,52 @@ async fn a_connected_client_goes_by_the_controllers_word_alone() {
         (1, 0),
         "nobody came"
     );
+}
+
+/// Strangers without number wait for a controller that is slow; who was allowed before does not wait for them.
+#[tokio::test]
+async fn a_known_key_does_not_stand_behind_strangers() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/verify", listener.local_addr().unwrap());
+    let known = NodePublic([1; 32]).to_string();
+    // It allows the known key at once, twice, and says nothing about others.
+    let thread = std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        let mut answers = 0;
+        while answers < 2 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut bytes = Vec::new();
+            let mut buffer = [0; 4096];
+            while !bytes.ends_with(b"}") {
+                let n = stream.read(&mut buffer).unwrap();
+                bytes.extend_from_slice(&buffer[..n]);
+            }
+            if !String::from_utf8_lossy(&bytes).contains(&known) {
+                silent.push(stream);
+                continue;
+            }
+            answers += 1;
+            let head = "HTTP/1.1 200 X\r\nConnection: close\r\nContent-Length: 14";
+            let _ = write!(stream, "{head}\r\n\r\n{{\"Allow\":true}}");
+        }
+    });
+    let admission = Arc::new(admission(url, false));
+    assert_eq!(decide(&admission, 0, &request(1)).await, ALLOW);
+    let strangers: Vec<_> = (2..=200)
+        .map(|key| {
+            let admission = Arc::clone(&admission);
+            tokio::spawn(async move { decide(&admission, 0, &request(key)).await })
+        })
+        .collect();
+    // Until all that can ask has asked.
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    // Before a stranger's question has had its time. The known key's answer is too old by then, so it is asked about.
+    let before_any = towline_wire::limits::ADMISSION_TIMEOUT / 2;
+    let known = request(1);
+    let verdict = tokio::time::timeout(before_any, decide(&admission, 600, &known)).await;
+    assert_eq!(verdict.expect("it does not wait for strangers"), ALLOW);
+    strangers.iter().for_each(tokio::task::JoinHandle::abort);
+    thread.join().unwrap();
 }

@@ -124,7 +124,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.half_open_max",
         "COUNT",
         limits.half_open_max,
-        "Connections in their handshake at once; more wait in the listen queue"
+        "Connections in their handshake at once, shared fairly between sources"
     ),
     setting!(
         Limits,

@@ -23,6 +23,13 @@ impl Thread {
         if self.drain.is_some() {
             return;
         }
+        if self.is_overruled(&role) {
+            debug!(
+                shard = self.shard.0,
+                "connection not taken over: its key was taken back meanwhile"
+            );
+            return;
+        }
         let is_limited = match &role {
             Role::Client { client, .. } => {
                 let limit = client.limits.or_else(|| self.core.config().rate_limit);
@@ -33,6 +40,7 @@ impl Thread {
         let (id, is_mesh, client_place, closed) = match role {
             Role::Client {
                 client,
+                decided: _,
                 server_info_frame,
                 half_open_place: _half_open,
                 client_place,
@@ -95,6 +103,19 @@ impl Thread {
         self.take_leftover(id, plaintext, raw);
     }
 
+    fn is_overruled(&self, role: &Role) -> bool {
+        let (
+            Some(allowed),
+            Role::Client {
+                client, decided, ..
+            },
+        ) = (&self.allowed_keys, role)
+        else {
+            return false;
+        };
+        !client.mesh && allowed.overrule(*decided, &client.key)
+    }
+
     /// Bytes that came with the handshake: those above TLS first, then those below.
     fn take_leftover(&mut self, id: ConnId, plaintext: Vec<u8>, raw: Vec<u8>) {
         for (mut bytes, is_raw) in [(plaintext, false), (raw, true)] {
@@ -127,5 +148,100 @@ impl Thread {
             self.carries.opened(carry);
             self.received(id, received);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::{Semaphore, oneshot};
+    use towline_derp::connected::Connected;
+    use towline_wire::NodePublic;
+
+    use super::*;
+    use crate::admission::{AllowedKeys, Generation};
+    use crate::config::{DriverChoice, RelayConfig, ShardsConfig};
+    use crate::shard::{Command, Shards, ShardsOptions};
+    use crate::stage::Places;
+
+    fn one_shard() -> Shards {
+        let mut config = RelayConfig::default();
+        config.io.driver = DriverChoice::Epoll;
+        config.shards = ShardsConfig {
+            count: NonZeroU16::new(1),
+            ..ShardsConfig::default()
+        };
+        Shards::start(&ShardsOptions {
+            config: &config,
+            server_key: NodePublic([9; 32]),
+            connections_max: 16,
+            rate_limit: None,
+        })
+        .unwrap()
+    }
+
+    /// A client that has just been admitted, and its end of the connection.
+    async fn admitted(key: u8, mesh: bool, decided: u64) -> (TcpStream, Command) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (theirs, ours) = tokio::join!(TcpStream::connect(addr), listener.accept());
+        let socket = OwnedFd::from(ours.unwrap().0.into_std().unwrap());
+        let (half_open_place, _) = Places::new(1).take(addr.ip()).await.unwrap();
+        let client_places = Arc::new(Semaphore::new(1));
+        let client = Connected {
+            key: NodePublic([key; 32]),
+            addr,
+            mesh,
+            prober: false,
+            not_ideal: false,
+            can_ack_pings: false,
+            go_client: false,
+            app_name: None,
+            limits: None,
+        };
+        let adopted = Adopted {
+            socket,
+            tls: None,
+            websocket: None,
+            plaintext: Vec::new(),
+            raw: Vec::new(),
+            active_tls: None,
+            role: Role::Client {
+                client,
+                decided: Generation::of(decided),
+                server_info_frame: Vec::new(),
+                half_open_place,
+                client_place: client_places.try_acquire_owned().unwrap(),
+            },
+        };
+        (theirs.unwrap(), Command::Adopt(Box::new(adopted)))
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_taken_back_during_its_handshake_does_not_come_in() {
+        let shards = one_shard();
+        let shard = &shards.handles()[0];
+        let mut streams = Vec::new();
+        let allowed = AllowedKeys::of(5, [NodePublic([2; 32])]);
+        shard.ask(Command::KeepOnly(allowed));
+        for (key, mesh, decided) in [(1, false, 4), (2, false, 4), (3, false, 5), (4, true, 4)] {
+            let (stream, adopt) = admitted(key, mesh, decided).await;
+            streams.push(stream);
+            shard.ask(adopt);
+        }
+        let (reply, clients) = oneshot::channel();
+        shard.ask(Command::Clients(reply));
+        let mut keys: Vec<_> = clients
+            .await
+            .unwrap()
+            .iter()
+            .map(|row| row.key.0[0])
+            .collect();
+        keys.sort_unstable();
+        assert_eq!(keys, [2, 3, 4]);
     }
 }

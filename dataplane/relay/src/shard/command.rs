@@ -15,7 +15,9 @@ use towline_io::{DriverStats, Waker};
 use towline_tls::Session;
 use towline_wire::NodePublic;
 
+use crate::admission::{AllowedKeys, Generation};
 use crate::metrics::{ActiveTls, Observations};
+use crate::stage::Place;
 
 /// A connection on its way from its handshake to its shard.
 pub(crate) struct Adopted {
@@ -36,9 +38,11 @@ pub(crate) enum Role {
     /// A client of ours, or a mesh peer that dialled us.
     Client {
         client: Connected,
+        /// When it was admitted.
+        decided: Generation,
         server_info_frame: Vec<u8>,
         /// Its place among the half-open connections, given up on arrival.
-        half_open_place: OwnedSemaphorePermit,
+        half_open_place: Place,
         /// Its place among the clients, given up at its end.
         client_place: OwnedSemaphorePermit,
     },
@@ -56,10 +60,8 @@ pub(crate) enum Command {
         key: NodePublic,
         reply: oneshot::Sender<u32>,
     },
-    /// Closes clients that admission does not allow any more.
-    KeepOnly {
-        allowed: std::sync::Arc<std::collections::HashSet<NodePublic>>,
-    },
+    /// Closes clients that admission does not allow any more, and those that are still on their way here.
+    KeepOnly(AllowedKeys),
     SetLimits(Option<RateLimit>),
     SetClientLimit {
         key: NodePublic,

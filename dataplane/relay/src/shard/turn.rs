@@ -23,6 +23,7 @@ use super::patience::Patience;
 use super::rounds::Rounds;
 use super::stalled::SocketRules;
 use super::transport::{Flow, Place, TransportError};
+use crate::admission::AllowedKeys;
 use crate::metrics::Observations;
 
 /// How long storage must have been of no use before it is given back.
@@ -77,6 +78,8 @@ pub(super) struct Thread {
     pub(super) spare_rests: Vec<Vec<u8>>,
     pub(super) rules: SocketRules,
     pub(super) drain: Option<Drain>,
+    /// The last that this shard was told.
+    pub(super) allowed_keys: Option<AllowedKeys>,
     pub(super) counts: Counts,
 }
 
@@ -142,6 +145,7 @@ impl Thread {
             spare_rests: Vec::new(),
             rules,
             drain: None,
+            allowed_keys: None,
             counts: Counts::default(),
         }
     }
@@ -392,16 +396,17 @@ impl Thread {
             Command::Kick { key, reply } => {
                 let _ = reply.send(self.core.kick(&key));
             }
-            Command::KeepOnly { allowed } => {
+            Command::KeepOnly(allowed) => {
                 let gone: Vec<_> = self
                     .core
                     .clients()
-                    .filter(|row| !row.mesh && !allowed.contains(&row.key))
+                    .filter(|row| !row.mesh && !allowed.allow(&row.key))
                     .map(|row| row.key)
                     .collect();
                 for key in gone {
                     self.core.kick(&key);
                 }
+                self.allowed_keys = Some(allowed);
             }
             Command::SetLimits(limit) => self.core.set_limits(limit),
             Command::SetClientLimit { key, limit, reply } => {

@@ -1,4 +1,4 @@
-//! Accepting: one loop per listener and thread, bounded by rate and by half-open places.
+//! Accepting: one loop per listener and thread, bounded by rate and by half-open places, which sources share.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, warn};
 
 use super::drive;
+use super::places::{Place, Wanted};
 use super::threads::Context;
 
 /// How long accepting rests when the process or the host is out of descriptors.
@@ -19,6 +19,9 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Unanswered TCP keepalive probes that end a connection; Go's default, so derper's too.
 const KEEPALIVE_PROBES: u32 = 9;
+
+/// The reason of a handshake failure: all places were taken, and its source had its share of them.
+const NO_PLACE: &str = "no_place";
 
 /// A socket to accept from.
 pub(crate) struct Listener {
@@ -46,7 +49,7 @@ pub(super) struct Accepted {
     pub(super) peer: SocketAddr,
     pub(super) tls: bool,
     pub(super) plain_http_port: bool,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 /// A socket whose connection is no client yet. It is shut down when it is dropped: an io_uring read under way would keep its
@@ -124,22 +127,34 @@ impl AcceptLimit {
 }
 
 /// Starts the handshake of a connection on its kind of stream.
-pub(super) type Start = fn(Arc<Context>, TcpStream, Accepted);
+pub(super) type Start = fn(Arc<Context>, TcpStream, Accepted, Wanted);
 
-pub(super) fn over_uring(context: Arc<Context>, stream: TcpStream, accepted: Accepted) {
+pub(super) fn over_uring(
+    context: Arc<Context>,
+    stream: TcpStream,
+    accepted: Accepted,
+    wanted: Wanted,
+) {
     // An io_uring waits by itself; on a socket that does not block it would be told to try again.
     if stream.set_nonblocking(false).is_ok() {
         let stream = tokio_uring::net::TcpStream::from_std(stream);
-        tokio_uring::spawn(async move { drive::serve(&context, &stream, accepted).await });
+        tokio_uring::spawn(async move { drive::serve(&context, &stream, accepted, wanted).await });
     }
 }
 
-pub(super) fn over_epoll(context: Arc<Context>, stream: TcpStream, accepted: Accepted) {
+pub(super) fn over_epoll(
+    context: Arc<Context>,
+    stream: TcpStream,
+    accepted: Accepted,
+    wanted: Wanted,
+) {
     let stream = stream
         .set_nonblocking(true)
         .and_then(|()| tokio::net::TcpStream::from_std(stream));
     if let Ok(stream) = stream {
-        tokio::task::spawn_local(async move { drive::serve(&context, &stream, accepted).await });
+        tokio::task::spawn_local(
+            async move { drive::serve(&context, &stream, accepted, wanted).await },
+        );
     }
 }
 
@@ -183,31 +198,12 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
             accepted = socket.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
-        // Without a place this one waits here, and those behind it in the listen queue.
-        let Ok(place) = Arc::clone(&context.places).acquire_owned().await else {
-            return;
+        let begun = match accepted {
+            Ok((stream, peer)) => begin(&context, &listener, start, stream, canonical(peer)).await,
+            Err(error) => Err(error),
         };
-        let prepared = accepted.and_then(|(stream, peer)| {
-            let stream = stream.into_std()?;
-            let accepted = Accepted {
-                socket: HalfOpen::new(stream.try_clone()?),
-                peer: canonical(peer),
-                tls: listener.tls,
-                plain_http_port: listener.plain_http_port,
-                place,
-            };
-            Ok((stream, accepted))
-        });
-        match prepared {
-            Ok((stream, accepted)) => {
-                context.counters.count_accepted();
-                if context.accept_limit.allows() {
-                    set_options(&context, &stream);
-                    start(Arc::clone(&context), stream, accepted);
-                } else {
-                    context.counters.count_rejected();
-                }
-            }
+        match begun {
+            Ok(()) => {}
             Err(error) if is_of_connection(&error) => {
                 debug!(%error, "a connection was gone before it was accepted")
             }
@@ -220,6 +216,37 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
             }
         }
     }
+}
+
+/// Starts the handshake of a connection, unless a limit forbids it. Without a free place it may have to wait here, and those
+/// behind it in the listen queue.
+async fn begin(
+    context: &Arc<Context>,
+    listener: &Listener,
+    start: Start,
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+) -> io::Result<()> {
+    let stream = stream.into_std()?;
+    context.counters.count_accepted();
+    if !context.accept_limit.allows() {
+        context.counters.count_rejected();
+        return Ok(());
+    }
+    let Some((place, wanted)) = context.places.take(peer.ip()).await else {
+        context.counters.count_handshake_failure(NO_PLACE);
+        return Ok(());
+    };
+    let accepted = Accepted {
+        socket: HalfOpen::new(stream.try_clone()?),
+        peer,
+        tls: listener.tls,
+        plain_http_port: listener.plain_http_port,
+        place,
+    };
+    set_options(context, &stream);
+    start(Arc::clone(context), stream, accepted, wanted);
+    Ok(())
 }
 
 /// An IPv4 peer of a dual-stack socket, as what it is.

@@ -17,9 +17,11 @@ use tracing::debug;
 
 use super::accept::Accepted;
 use super::channel::{Channel, ChannelError};
+use super::places::Wanted;
 use super::proxy;
 use super::stream::Stream;
 use super::threads::Context;
+use crate::admission::Generation;
 use crate::metrics::ActiveTls;
 use crate::shard::{Adopted, Command, Role};
 
@@ -34,6 +36,8 @@ pub(super) enum StageError {
     Timeout(&'static str),
     #[error("PROXY protocol header: {0}")]
     Proxy(String),
+    #[error("its place was needed for a newcomer, and its source held the most")]
+    GaveWay,
     #[error("no random bytes")]
     Random,
 }
@@ -49,15 +53,26 @@ impl StageError {
             Self::Handshake(error) => error.name(),
             Self::Timeout(_) => "timeout",
             Self::Proxy(_) => "proxy_protocol",
+            Self::GaveWay => "gave_way",
             Self::Random => "local",
         }
     }
 }
 
 /// Serves a connection until it is adopted or closed.
-pub(super) async fn serve<S: Stream>(context: &Arc<Context>, stream: &S, accepted: Accepted) {
+pub(super) async fn serve<S: Stream>(
+    context: &Arc<Context>,
+    stream: &S,
+    accepted: Accepted,
+    wanted: Wanted,
+) {
     let peer = accepted.peer;
-    if let Err(error) = handshake(context, stream, accepted).await {
+    let ended = tokio::select! {
+        biased;
+        ended = handshake(context, stream, accepted) => ended,
+        () = wanted.wait() => Err(StageError::GaveWay),
+    };
+    if let Err(error) = ended {
         context.counters.count_handshake_failure(error.name());
         debug!(%peer, %error, "connection did not become a client");
     }
@@ -77,6 +92,7 @@ async fn handshake<S: Stream>(
             .map_err(StageError::Proxy)?;
         if let Some(client) = header.client {
             accepted.peer = client;
+            accepted.place.move_to(client.ip());
         }
         first = header.rest;
     }
@@ -87,7 +103,7 @@ async fn handshake<S: Stream>(
                 done.map_err(|_| StageError::Timeout("the TLS handshake"))??;
             let active = context.counters.count_tls(facts.version);
             if facts.is_acme_challenge {
-                return Ok(channel.close().await?);
+                return close(&mut channel, tls_deadline).await;
             }
             (channel, Some(active))
         }
@@ -100,21 +116,23 @@ async fn handshake<S: Stream>(
     };
     let seed = crate::shard::random().map_err(|_| StageError::Random)?;
     let mut machine = ServerHandshake::new(context.derp.load_full(), conn, seed);
-    let Some(ready) = upgrade(context, &mut channel, &mut machine, accepted.peer.ip()).await?
-    else {
-        return Ok(channel.close().await?);
+    let upgraded = upgrade(context, &mut channel, &mut machine, accepted.peer.ip()).await?;
+    let Some((ready, decided)) = upgraded else {
+        let deadline = Instant::now() + time_for(machine.stage());
+        return close(&mut channel, deadline).await;
     };
-    adopt(context, channel, *ready, accepted, active_tls);
+    adopt(context, channel, (*ready, decided), accepted, active_tls);
     Ok(())
 }
 
-/// From the first byte of HTTP to a client that was admitted; `None` when the connection only asked for pages.
+/// From the first byte of HTTP to a client that was admitted, and when that was; `None` when the connection only asked for pages.
 async fn upgrade<S: Stream>(
     context: &Context,
     channel: &mut Channel<'_, S>,
     machine: &mut ServerHandshake,
     peer: IpAddr,
-) -> Result<Option<Box<Ready>>, StageError> {
+) -> Result<Option<(Box<Ready>, Generation)>, StageError> {
+    let mut decided = Generation::default();
     let mut stage = machine.stage();
     let mut deadline = Instant::now() + time_for(stage);
     loop {
@@ -122,7 +140,7 @@ async fn upgrade<S: Stream>(
             let written = timeout_at(deadline, channel.write(&output)).await;
             written.map_err(|_| StageError::Timeout("the client's reading"))??;
             let page_answered = machine.stage() == Stage::Http;
-            if page_answered && context.places.available_permits() < context.places_max / 2 {
+            if page_answered && context.places.run_short() {
                 // Its place is for somebody who comes, not for a next request.
                 return Ok(None);
             }
@@ -145,11 +163,15 @@ async fn upgrade<S: Stream>(
                 let now = towline_wire::Time(towline_io::host::now_ns());
                 let verdict = match context.client_places.available_permits() {
                     0 => Verdict::Deny(DenyReason::Full),
-                    _ => context.admission.decide(now, &request).await,
+                    _ => {
+                        let decision = context.admission.decide(now, &request).await;
+                        decided = decision.generation;
+                        decision.verdict
+                    }
                 };
                 machine.handle_verdict(verdict)
             }
-            Step::Ready(ready) => return Ok(Some(ready)),
+            Step::Ready(ready) => return Ok(Some((ready, decided))),
             Step::CloseAfterOutput => return Ok(None),
         };
         if let Err(error) = result {
@@ -166,6 +188,15 @@ async fn upgrade<S: Stream>(
             deadline = Instant::now() + time_for(stage);
         }
     }
+}
+
+/// Ends TLS. Who does not read keeps no place by it for longer than by anything else.
+async fn close<S: Stream>(
+    channel: &mut Channel<'_, S>,
+    deadline: Instant,
+) -> Result<(), StageError> {
+    let closed = timeout_at(deadline, channel.close()).await;
+    Ok(closed.map_err(|_| StageError::Timeout("the goodbye"))??)
 }
 
 async fn page(context: &Context, request: PageRequest, peer: IpAddr) -> Response {
@@ -187,7 +218,7 @@ fn count_opening(context: &Context, opening: OpeningKind) {
 fn adopt<S: Stream>(
     context: &Context,
     channel: Channel<'_, S>,
-    ready: Ready,
+    (ready, decided): (Ready, Generation),
     accepted: Accepted,
     active_tls: Option<ActiveTls>,
 ) {
@@ -214,6 +245,7 @@ fn adopt<S: Stream>(
         active_tls,
         role: Role::Client {
             client: ready.client,
+            decided,
             server_info_frame: ready.server_info_frame,
             half_open_place: accepted.place,
             client_place,
@@ -236,5 +268,76 @@ fn name_of(stage: Stage) -> &'static str {
         Stage::Http => "the HTTP request",
         Stage::ClientInfo => "the client info",
         Stage::Admission | Stage::Over => "the handshake",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::net::Ipv4Addr;
+
+    use rustls_pki_types::{ServerName, UnixTime};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::timeout;
+    use towline_tls::cert::{CertPair, CertStore, SelfSigned, ServerTrust, SniPolicy};
+    use towline_tls::{ClientConfig, ClientOptions, ServerConfig, ServerOptions};
+
+    use super::*;
+
+    const HOST: &str = "relay.example";
+
+    /// A stream whose peer may stop reading, with its buffers full already.
+    struct Full {
+        stream: TcpStream,
+        is_full: Cell<bool>,
+    }
+
+    impl Stream for Full {
+        async fn read(&self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+            Stream::read(&self.stream, buffer).await
+        }
+
+        async fn write_all(&self, bytes: Vec<u8>) -> io::Result<()> {
+            if self.is_full.get() {
+                std::future::pending().await
+            }
+            Stream::write_all(&self.stream, bytes).await
+        }
+    }
+
+    fn configs() -> (ServerConfig, ClientConfig) {
+        let made = SelfSigned::generate(HOST, UnixTime::now()).unwrap();
+        let pair = CertPair::from_pem(made.certificate_pem.as_bytes(), made.key_pem.as_bytes());
+        let store = CertStore::new(SniPolicy::Any);
+        store.set_pair(pair.unwrap());
+        let server = ServerConfig::new(Arc::new(store), &ServerOptions::default());
+        let client = ClientConfig::new(ServerTrust::Pinned(made.pin), &ClientOptions::default());
+        (server.unwrap(), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_that_nobody_reads_has_its_time_too() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap());
+        let (theirs, ours) = tokio::join!(theirs, listener.accept());
+        let (theirs, ours) = (theirs.unwrap(), ours.unwrap().0);
+        let ours = Full {
+            stream: ours,
+            is_full: Cell::new(false),
+        };
+        let (server, client) = configs();
+        let name = ServerName::try_from(HOST).unwrap();
+        let (accepted, connected) = tokio::join!(
+            Channel::accept(&ours, &server, Vec::new()),
+            Channel::connect(&theirs, &client, name)
+        );
+        let (mut channel, _) = accepted.unwrap();
+        connected.unwrap();
+        ours.is_full.set(true);
+        let deadline = Instant::now() + Duration::from_millis(20);
+        let closed = timeout(HTTP_TIMEOUT, close(&mut channel, deadline)).await;
+        let error = closed.expect("it ends by itself").unwrap_err();
+        assert_eq!(error.name(), "timeout");
     }
 }

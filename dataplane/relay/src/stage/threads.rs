@@ -12,6 +12,7 @@ use towline_tls::ServerConfig;
 use tracing::error;
 
 use super::accept::{self, AcceptLimit, Listener};
+use super::places::Places;
 use crate::admission::Admission;
 use crate::certs::Certificates;
 use crate::config::{IpPrefix, TcpConfig};
@@ -33,8 +34,7 @@ pub(crate) struct Context {
     /// Places of clients, in all shards together.
     pub(crate) client_places: Arc<Semaphore>,
     /// Places of half-open connections.
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) places_max: usize,
+    pub(crate) places: Arc<Places>,
     pub(crate) accept_limit: AcceptLimit,
     /// True from the moment that nothing more is accepted.
     pub(crate) stopping: watch::Receiver<bool>,

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
 use std::thread;
@@ -26,7 +26,7 @@ use towline_wire::frame::{FrameType, HEADER_LEN, Header};
 use towline_wire::{NodePrivate, NodePublic};
 
 /// Nothing in these tests takes longer than this unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A relay with one shard that runs until the process ends.
 pub(crate) struct Relay {
@@ -37,6 +37,15 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn start(tls: bool, driver: DriverChoice) -> Self {
+        Self::start_with(tls, driver, |_| {})
+    }
+
+    /// `change` has the last word on the settings.
+    pub(crate) fn start_with(
+        tls: bool,
+        driver: DriverChoice,
+        change: impl FnOnce(&mut RelayConfig),
+    ) -> Self {
         let certificates = tempfile::tempdir().unwrap();
         let free_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = free_port.local_addr().unwrap();
@@ -64,6 +73,7 @@ impl Relay {
             ..ShardsConfig::default()
         };
         config.io.driver = driver;
+        change(&mut config);
         thread::spawn(move || towline_relay::run(config).unwrap());
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
@@ -198,6 +208,19 @@ impl Client {
         }
         self.raw.drain(..at);
         len
+    }
+
+    /// Returns when the relay closes the connection, whatever it says before that.
+    pub(crate) fn wait_for_close(&mut self) {
+        let mut buffer = [0; 4096];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("the relay keeps the connection: {error}"),
+            }
+        }
     }
 
     /// The next frame, if all of it was read.

@@ -1,0 +1,295 @@
+//! The places of half-open connections: bounded, and shared fairly between those who ask for them.
+//!
+//! A source is an IPv4 address or an IPv6 /64. While places are free anyone gets one. When none is, the source that holds
+//! the most gives up its oldest connection, if it still holds as many as the newcomer's afterwards: so one host cannot keep
+//! others out, and many hosts with one connection each do not push each other out without end. Asked once for each
+//! connection by `accept`, and once more where a PROXY header names another source.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+pub(crate) struct Places {
+    free: Arc<Semaphore>,
+    max: usize,
+    holders: Mutex<Holders>,
+}
+
+/// A place, until it is dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    source: Source,
+    turn: Turn,
+    /// Given back after the place has left the list of holders.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// How the holder of a place learns that a newcomer needs it.
+pub(crate) struct Wanted(oneshot::Receiver<()>);
+
+/// What an address counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Source {
+    V4(u32),
+    /// The upper half of the address; one host has all of the lower.
+    V6(u64),
+}
+
+/// When a place was taken, among all; the name of its holder.
+type Turn = u64;
+
+/// As many entries in all as places are taken at most.
+#[derive(Default)]
+struct Holders {
+    next_turn: Turn,
+    by_source: HashMap<Source, BTreeMap<Turn, oneshot::Sender<()>>>,
+    /// The sources by how many places they hold.
+    by_count: BTreeSet<(usize, Source)>,
+}
+
+/// What can be done for a newcomer when no place is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// A connection was told to leave.
+    GivesWay,
+    /// Nobody holds more than one place: the next one that ends makes room.
+    Wait,
+    /// Its source has its share. To wait would hold up those behind it, from wherever they come.
+    Refuse,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            free: Arc::new(Semaphore::new(max)),
+            max,
+            holders: Mutex::default(),
+        })
+    }
+
+    /// A place for a connection from `peer`; `None` when it is refused.
+    pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<(Place, Wanted)> {
+        let source = Source::of(peer);
+        let permit = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) if self.lock().make_room(source) == Remedy::Refuse => return None,
+            Err(_) => Arc::clone(&self.free).acquire_owned().await.ok()?,
+        };
+        let (sender, receiver) = oneshot::channel();
+        let place = Place {
+            places: Arc::clone(self),
+            source,
+            turn: self.lock().add(source, sender),
+            _permit: permit,
+        };
+        Some((place, Wanted(receiver)))
+    }
+
+    /// Places that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.max - self.free.available_permits().min(self.max)
+    }
+
+    /// Fewer than half of the places are free.
+    pub(super) fn run_short(&self) -> bool {
+        self.free.available_permits() < self.max / 2
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Holders> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The connection turned out to come from elsewhere; it stays as old as it is.
+    pub(super) fn move_to(&mut self, peer: IpAddr) {
+        let source = Source::of(peer);
+        let mut holders = self.places.lock();
+        if let Some(sender) = holders.remove(self.source, self.turn) {
+            holders.insert(source, self.turn, sender);
+        }
+        drop(holders);
+        self.source = source;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().remove(self.source, self.turn);
+    }
+}
+
+impl Wanted {
+    /// Returns when the connection has to leave, for the sake of a newcomer.
+    pub(super) async fn wait(self) {
+        if self.0.await.is_err() {
+            // The place was given back meanwhile, so nobody will want it.
+            std::future::pending().await
+        }
+    }
+}
+
+impl Holders {
+    fn make_room(&mut self, newcomer: Source) -> Remedy {
+        let held = self.by_source.get(&newcomer).map_or(0, BTreeMap::len);
+        let Some(&(most, source)) = self.by_count.last() else {
+            return Remedy::Wait;
+        };
+        if most <= held + 1 {
+            return match held {
+                0 => Remedy::Wait,
+                _ => Remedy::Refuse,
+            };
+        }
+        let oldest = self
+            .by_source
+            .get(&source)
+            .and_then(|held| held.keys().next());
+        if let Some(sender) = oldest.copied().and_then(|turn| self.remove(source, turn)) {
+            // Nobody hears it who is on the way to a shard, and gives the place back by that.
+            let _ = sender.send(());
+        }
+        Remedy::GivesWay
+    }
+
+    fn add(&mut self, source: Source, sender: oneshot::Sender<()>) -> Turn {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        self.insert(source, turn, sender);
+        turn
+    }
+
+    fn insert(&mut self, source: Source, turn: Turn, sender: oneshot::Sender<()>) {
+        let held = self.by_source.entry(source).or_default();
+        self.by_count.remove(&(held.len(), source));
+        held.insert(turn, sender);
+        self.by_count.insert((held.len(), source));
+    }
+
+    /// `None` when it was told to leave already.
+    fn remove(&mut self, source: Source, turn: Turn) -> Option<oneshot::Sender<()>> {
+        let held = self.by_source.get_mut(&source)?;
+        let count = held.len();
+        let sender = held.remove(&turn)?;
+        self.by_count.remove(&(count, source));
+        match held.len() {
+            0 => drop(self.by_source.remove(&source)),
+            left => drop(self.by_count.insert((left, source))),
+        }
+        Some(sender)
+    }
+}
+
+impl Source {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
+            IpAddr::V6(v6) => Self::V6((v6.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn take(places: &Arc<Places>, peer: &str) -> Option<(Place, Wanted)> {
+        places.take(peer.parse().unwrap()).await
+    }
+
+    fn is_wanted(wanted: &mut Wanted) -> bool {
+        wanted.0.try_recv().is_ok()
+    }
+
+    #[tokio::test]
+    async fn the_oldest_of_the_source_with_most_gives_way() {
+        let places = Places::new(4);
+        let mut lone = take(&places, "192.0.2.2").await.unwrap();
+        let mut crowd = Vec::new();
+        for _ in 0..3 {
+            crowd.push(take(&places, "192.0.2.1").await.unwrap());
+        }
+        assert!(
+            take(&places, "192.0.2.1").await.is_none(),
+            "it has its share"
+        );
+        let newcomer = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move { take(&places, "192.0.2.3").await }
+        });
+        tokio::task::yield_now().await;
+        let wanted: Vec<_> = crowd
+            .iter_mut()
+            .map(|(_, wanted)| is_wanted(wanted))
+            .collect();
+        assert_eq!(wanted, [true, false, false]);
+        assert!(!is_wanted(&mut lone.1));
+        assert!(!newcomer.is_finished(), "never more than there are places");
+        crowd.remove(0);
+        let newcomer = newcomer.await.unwrap().unwrap();
+        // Two, one and one: the second of the lone ones has no better right than the second of the others.
+        assert!(take(&places, "192.0.2.2").await.is_none());
+        assert_eq!(places.taken(), 4);
+        drop((lone, crowd, newcomer));
+        assert_eq!(places.taken(), 0);
+        let holders = places.lock();
+        assert!(holders.by_source.is_empty() && holders.by_count.is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_all_have_one_a_newcomer_waits() {
+        let places = Places::new(2);
+        let mut first = take(&places, "192.0.2.1").await.unwrap();
+        let mut second = take(&places, "192.0.2.2").await.unwrap();
+        let newcomer = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move { take(&places, "192.0.2.3").await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!is_wanted(&mut first.1) && !is_wanted(&mut second.1));
+        assert!(!newcomer.is_finished());
+        drop(first);
+        assert!(newcomer.await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_host_has_many_addresses_in_its_ipv6_prefix_and_one_in_ipv4() {
+        let places = Places::new(2);
+        let _held = take(&places, "2001:db8::1").await.unwrap();
+        let _held = take(&places, "2001:db8::2").await.unwrap();
+        assert!(take(&places, "2001:db8::3:4").await.is_none());
+        assert_eq!(
+            Source::of("::ffff:192.0.2.1".parse().unwrap()),
+            Source::of("192.0.2.1".parse().unwrap())
+        );
+        assert_ne!(
+            Source::of("2001:db8::".parse().unwrap()),
+            Source::of("2001:db8:0:1::".parse().unwrap())
+        );
+    }
+
+    #[tokio::test]
+    async fn behind_a_balancer_the_announced_source_counts() {
+        let places = Places::new(3);
+        let balancer = "10.0.0.1";
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            let mut taken = take(&places, balancer).await.unwrap();
+            taken.0.move_to("192.0.2.1".parse().unwrap());
+            held.push(taken);
+        }
+        let newcomer = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move { take(&places, balancer).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(is_wanted(&mut held[0].1));
+        // Who was told to leave does not count again by moving.
+        held[0].0.move_to("192.0.2.9".parse().unwrap());
+        held.remove(0);
+        assert!(newcomer.await.unwrap().is_some());
+        assert_eq!(places.lock().by_source.len(), 1);
+    }
+}
