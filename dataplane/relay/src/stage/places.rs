@@ -8,8 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
+
+/// Handshakes go on when one has ended so lately.
+const LATELY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Places {
     free: Arc<Semaphore>,
@@ -47,6 +52,8 @@ struct Holders {
     by_source: HashMap<Source, BTreeMap<Turn, oneshot::Sender<()>>>,
     /// The sources by how many places they hold.
     by_count: BTreeSet<(usize, Source)>,
+    /// When the last place was given back.
+    freed_at: Option<Instant>,
 }
 
 /// What can be done for a newcomer when no place is free.
@@ -56,7 +63,10 @@ enum Remedy {
     GivesWay,
     /// Nobody holds more than one place: the next one that ends makes room.
     Wait,
-    /// Its source has its share. To wait would hold up those behind it, from wherever they come.
+    /// Its source has its share, and places come free all the time: a herd comes back.
+    WaitAWhile,
+    /// Its source has its share, of connections that do not go on. To wait for them would hold up those behind it, from
+    /// wherever they come.
     Refuse,
 }
 
@@ -72,10 +82,19 @@ impl Places {
     /// A place for a connection from `peer`; `None` when it is refused.
     pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<(Place, Wanted)> {
         let source = Source::of(peer);
-        let permit = match Arc::clone(&self.free).try_acquire_owned() {
+        let free = || Arc::clone(&self.free);
+        let permit = match free().try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) if self.lock().make_room(source) == Remedy::Refuse => return None,
-            Err(_) => Arc::clone(&self.free).acquire_owned().await.ok()?,
+            Err(_) => {
+                let remedy = self.lock().make_room(source);
+                match remedy {
+                    Remedy::GivesWay | Remedy::Wait => free().acquire_owned().await.ok()?,
+                    Remedy::WaitAWhile => {
+                        timeout(LATELY, free().acquire_owned()).await.ok()?.ok()?
+                    }
+                    Remedy::Refuse => return None,
+                }
+            }
         };
         let (sender, receiver) = oneshot::channel();
         let place = Place {
@@ -117,7 +136,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().remove(self.source, self.turn);
+        let mut holders = self.places.lock();
+        holders.remove(self.source, self.turn);
+        holders.freed_at = Some(Instant::now());
     }
 }
 
@@ -138,8 +159,10 @@ impl Holders {
             return Remedy::Wait;
         };
         if most <= held + 1 {
+            let goes_on = || self.freed_at.is_some_and(|at| at.elapsed() < LATELY);
             return match held {
                 0 => Remedy::Wait,
+                _ if goes_on() => Remedy::WaitAWhile,
                 _ => Remedy::Refuse,
             };
         }
@@ -236,6 +259,25 @@ mod tests {
         assert_eq!(places.taken(), 0);
         let holders = places.lock();
         assert!(holders.by_source.is_empty() && holders.by_count.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_herd_of_one_source_that_goes_on_is_served_one_after_the_other() {
+        let places = Places::new(2);
+        drop(take(&places, "192.0.2.1").await.unwrap());
+        let herd: Vec<_> = (0..100)
+            .map(|_| {
+                let places = Arc::clone(&places);
+                tokio::spawn(async move {
+                    let place = take(&places, "192.0.2.1").await;
+                    tokio::task::yield_now().await;
+                    place.is_some()
+                })
+            })
+            .collect();
+        for client in herd {
+            assert!(client.await.unwrap(), "it was refused");
+        }
     }
 
     #[tokio::test]
