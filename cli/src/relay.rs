@@ -183,6 +183,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         print::note(warning);
     }
+    towline_relay::check(&loaded.config)?;
     print::text(&to_toml(loaded))
 }
 

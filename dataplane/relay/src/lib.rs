@@ -22,4 +22,4 @@ mod stage;
 mod stun;
 mod watchdog;
 
-pub use server::run;
+pub use server::{check, run};
