@@ -116,6 +116,7 @@ fn option(setting: &'static Setting, defaults: &RelayConfig) -> Arg {
         Kind::Path => arg.value_hint(ValueHint::AnyPath),
         Kind::Integer
         | Kind::Number
+        | Kind::Bytes
         | Kind::Duration
         | Kind::Choice(_)
         | Kind::Text

@@ -127,6 +127,7 @@ fn text_of(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<String, St
         Kind::Switch => value.is_bool(),
         Kind::Integer => value.is_integer(),
         Kind::Number => value.is_integer() || value.is_float(),
+        Kind::Bytes => value.is_integer() || value.is_str(),
         Kind::List => value.is_array() || value.is_str(),
         Kind::Duration | Kind::Choice(_) | Kind::Text | Kind::Path => value.is_str(),
     };
@@ -135,6 +136,7 @@ fn text_of(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<String, St
             Kind::Switch => "true or false",
             Kind::Integer => "a whole number",
             Kind::Number => "a number",
+            Kind::Bytes => "a whole number of bytes, or text in quotes such as \"2MB\"",
             Kind::List => "an array of strings",
             Kind::Duration => "a duration in quotes, such as \"1m30s\"",
             Kind::Choice(_) | Kind::Text | Kind::Path => "text in quotes",
