@@ -26,14 +26,14 @@ const FIELD: &str = "PrivateKey";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file system said no.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Others may read it.
     #[error(
@@ -87,7 +87,7 @@ pub fn load(path: &Path) -> Result<NodePrivate, KeyFileError> {
 /// once on one path, all end up with the same key.
 pub fn load_or_create(path: &Path) -> Result<NodePrivate, KeyFileError> {
     match load(path) {
-        Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(KeyFileError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
             create(path)?;
             load(path)
         }
@@ -101,16 +101,16 @@ pub fn fresh() -> Result<NodePrivate, KeyFileError> {
     getrandom::fill(random.as_mut()).map_err(|error| KeyFileError::Io {
         action: "get random bytes for",
         path: PathBuf::from("a new key"),
-        source: io::Error::other(error),
+        cause: io::Error::other(error),
     })?;
     Ok(NodePrivate::from_random(*random))
 }
 
 fn create(path: &Path) -> Result<(), KeyFileError> {
-    let failed = |source| KeyFileError::Io {
+    let failed = |cause| KeyFileError::Io {
         action: "create",
         path: path.to_owned(),
-        source,
+        cause,
     };
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     if let Some(parent) = parent {
@@ -162,10 +162,10 @@ fn parse_mesh_keys(text: &str, place: &str) -> Result<Vec<MeshKey>, KeyFileError
 
 /// Reads a file that only its owner may read.
 fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
-    let failed = |source| KeyFileError::Io {
+    let failed = |cause| KeyFileError::Io {
         action: "read",
         path: path.to_owned(),
-        source,
+        cause,
     };
     let file = File::open(path).map_err(failed)?;
     // Of the open file, not of the path, which may come to name another file.

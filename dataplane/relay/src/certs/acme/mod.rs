@@ -78,9 +78,9 @@ impl Acme {
     fn read_kept(&self) -> Result<CertPair, PairFilesError> {
         let pem = files::read(&self.certificate_path)?;
         let path = || self.certificate_path.clone();
-        let pair = CertPair::from_pem(&pem, &pem).map_err(|source| PairFilesError::Content {
+        let pair = CertPair::from_pem(&pem, &pem).map_err(|cause| PairFilesError::Content {
             path: path(),
-            source,
+            cause,
         })?;
         files::check_name(&pem, &self.hostname).map_err(|reason| PairFilesError::OtherName {
             path: path(),
