@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod admission;
+mod bounded_file;
 mod certs;
 pub mod config;
 mod file_stamp;

@@ -1,7 +1,7 @@
 //! Certificates and keys as files: derper's names, one way to read a pair. Decides nothing about when.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use towline_tls::cert::{CertError, CertPair};
 use zeroize::Zeroizing;
 
+use crate::bounded_file;
 use crate::file_stamp::FileStamp;
 
 /// Larger than any chain that a handshake can carry; stops a mistaken path from filling memory.
@@ -127,15 +128,8 @@ pub(super) fn check_name(certificate_pem: &[u8], hostname: &str) -> Result<(), S
 
 /// Reads a file of bounded size, wiped when dropped.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, PairFilesError> {
-    let mut content = Zeroizing::new(Vec::new());
-    let outcome =
-        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content));
-    match outcome {
-        Ok(_) if content.len() as u64 > FILE_BYTES_MAX => Err(PairFilesError::Read {
-            path: path.to_owned(),
-            cause: io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")),
-        }),
-        Ok(_) => Ok(content),
+    match File::open(path).and_then(|file| bounded_file::read(file, FILE_BYTES_MAX)) {
+        Ok(content) => Ok(content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(PairFilesError::Missing(path.to_owned()))
         }

@@ -4,7 +4,7 @@
 //! and going on would hide that.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::MeshKeySource;
 use super::environment::DEV_MESH_KEY;
+use crate::bounded_file;
 use crate::secret_file::{self, Existing};
 
 /// Larger than any key file; stops a mistaken path from filling memory.
@@ -177,11 +178,7 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
             mode,
         });
     }
-    let mut text = Zeroizing::new(String::new());
-    file.take(FILE_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    Ok(text)
+    bounded_file::read_text(file, FILE_BYTES_MAX).map_err(failed)
 }
 
 #[cfg(test)]
@@ -286,6 +283,9 @@ mod tests {
         let keys = source.load().unwrap();
         assert_eq!(keys[0].to_hex().as_str(), new);
         assert_eq!(keys[1].to_hex().as_str(), old);
+        write(&path, &" ".repeat(FILE_BYTES_MAX as usize + 1), 0o600);
+        let error = source.load().err().unwrap().to_string();
+        assert!(error.contains("longer than 65536 bytes"), "{error}");
         for wrong in ["", "abc", &"00".repeat(32), &format!("{new}\n{old}\n{new}")] {
             write(&path, wrong, 0o600);
             assert!(source.load().is_err(), "{wrong}");

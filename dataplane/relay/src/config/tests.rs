@@ -114,6 +114,15 @@ fn tls_follows_derpers_rule() {
 }
 
 #[test]
+fn a_configuration_file_has_a_bound() {
+    let mut text = "#".repeat((1 << 20) - 1) + "\n";
+    assert!(with_file(&text).is_ok());
+    text.push('\n');
+    let error = with_file(&text).unwrap_err().to_string();
+    assert!(error.contains("longer than 1048576 bytes"), "{error}");
+}
+
+#[test]
 fn sizes_and_rates_are_written_with_units_in_every_source() {
     let limits = load(&[
         ("listen", ":80"),
