@@ -198,6 +198,7 @@ impl Thread {
             self.stall_check,
             self.rounds.due(),
             self.rest_at,
+            self.carries.due(),
             drain,
         ];
         due.into_iter().flatten().min().map(|due| due - now())
@@ -351,6 +352,7 @@ impl Thread {
             driver,
             held,
             carries,
+            now,
             ..
         } = self;
         core.settle(&TurnBuffers {
@@ -361,7 +363,7 @@ impl Thread {
         for buf in held.drain(..) {
             driver.recycle(buf);
         }
-        carries.end_turn();
+        carries.end_turn(*now);
         self.outboxes.wake_readers();
     }
 
