@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use towline_load::{LoadError, Options, Trust};
-use towline_relay::config::parse_duration;
+use towline_relay::config::{parse_bytes, parse_duration};
 use towline_wire::MeshKey;
 
 use crate::failure::Failure;
 use crate::print::{self, Output};
-use crate::units::parse_bytes;
 
 /// What to measure.
 #[derive(Args, Debug)]

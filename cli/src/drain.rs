@@ -55,15 +55,8 @@ fn wait(mut relay: Client) -> Result<(), Failure> {
         match relay.status() {
             Ok(_) => {}
             // The socket is gone with the relay; one that only does not answer has not ended.
-            Err(ClientError::Io { source, .. }) if !is_silence(&source) => return Ok(()),
-            Err(ClientError::NotRunning(_)) => return Ok(()),
+            Err(ClientError::Io { .. } | ClientError::NotRunning(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
-}
-
-/// The relay did not answer in time.
-fn is_silence(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    matches!(error.kind(), TimedOut | WouldBlock)
 }

@@ -4,6 +4,7 @@
 use clap::Args;
 use serde_json::json;
 use towline_relay::admin::LimitChange;
+use towline_relay::config::{parse_bytes, parse_rate};
 use towline_wire::NodePublic;
 
 use crate::admin::Relay;
@@ -20,21 +21,14 @@ pub(crate) struct LimitArgs {
     /// What it may send in a second, such as 500kB or 2MiB; none lifts the limit
     #[arg(value_name = "BYTES", value_parser = parse_rate)]
     bytes_per_second: u64,
-    /// Burst; never less than one whole packet
-    #[arg(long, value_name = "BYTES", value_parser = units::parse_bytes, default_value = "0")]
+    /// Burst, such as 64KiB; never less than one whole packet
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "0")]
     burst: u64,
     #[command(flatten)]
     relay: Relay,
     /// Print a line for people or JSON for programs
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-}
-
-fn parse_rate(text: &str) -> Result<u64, String> {
-    match text {
-        "none" => Ok(0),
-        text => units::parse_bytes(text),
-    }
 }
 
 /// Asks and says how many connections have the new limit.

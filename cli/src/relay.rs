@@ -116,6 +116,7 @@ fn option(setting: &'static Setting, defaults: &RelayConfig) -> Arg {
         Kind::Path => arg.value_hint(ValueHint::AnyPath),
         Kind::Integer
         | Kind::Number
+        | Kind::Bytes
         | Kind::Duration
         | Kind::Choice(_)
         | Kind::Text
@@ -183,6 +184,7 @@ fn check(loaded: &Loaded) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         print::note(warning);
     }
+    towline_relay::check(&loaded.config)?;
     print::text(&to_toml(loaded))
 }
 

@@ -89,7 +89,7 @@ fn check_prints_the_configuration_and_where_it_comes_from() {
     let file = dir.path().join("relay.toml");
     fs::write(&file, "[tls]\nhostname = \"relay.example.com\"\n").unwrap();
     let check = format!(
-        "relay --config {} -c {}/key -a :8443 -certmode manual --check",
+        "relay --config {} -c {}/key -a :8443 -certmode self-signed -certdir /nonexistent --check",
         file.display(),
         dir.path().display()
     );
@@ -102,6 +102,23 @@ fn check_prints_the_configuration_and_where_it_comes_from() {
     assert!(!dir.path().join("key").exists(), "checking makes no key");
     fs::write(&file, "[tls]\nhostnam = \"relay.example.com\"\n").unwrap();
     assert!(ends(&check, 2).contains("line 2: tls.hostnam"));
+}
+
+#[test]
+fn a_check_opens_the_certificate_and_says_what_a_start_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().display();
+    let start = format!(
+        "relay -a 127.0.0.1:0 -http-port -1 -stun=false -certmode manual -certdir {dir} \
+         -hostname relay.example.com -c {dir}/relay.key"
+    );
+    let checked = ends(&format!("{start} --check"), 1);
+    assert!(
+        checked.starts_with("error: ") && checked.contains("there is no"),
+        "{checked}"
+    );
+    let started = ends(&start, 1);
+    assert!(started.ends_with(&checked), "{started}");
 }
 
 #[test]

@@ -188,6 +188,12 @@ fn help_teaches_every_option_under_a_heading() {
     ] {
         assert!(help.contains(part), "{part} is missing:\n{help}");
     }
+    // Without a name the default certificate mode does not start, so no default is promised.
+    let hostname = settings().find(|setting| setting.long == "hostname");
+    let text = super::help(hostname.unwrap(), &RelayConfig::default()).to_string();
+    assert!(text.contains("must be given"), "{text}");
+    assert_eq!(text.matches("[default").count(), 1, "{text}");
+    assert!(load("").is_err() && load("--certmode manual").is_ok());
     let longest = help.lines().map(str::len).max();
     assert!(longest <= Some(110), "a line of {longest:?} columns");
 }

@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod admission;
+mod bounded_file;
 mod certs;
 pub mod config;
 mod file_stamp;
@@ -22,4 +23,4 @@ mod stage;
 mod stun;
 mod watchdog;
 
-pub use server::run;
+pub use server::{check, run};

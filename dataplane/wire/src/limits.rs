@@ -81,6 +81,10 @@ const _: () = assert!(CHALLENGE_BYTES_MAX < HTTP_HEAD_BYTES_MAX);
 /// `DIAL_TIMEOUT`.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The header of the PROXY protocol, extensions included. Ours; the protocol allows 64 KiB, and real ones have
+/// under 1 KiB.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 << 10;
+
 /// Sending ServerKey, and reading ClientInfo, each (derpserver.go).
 pub const DERP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 

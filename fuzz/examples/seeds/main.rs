@@ -6,6 +6,7 @@
 
 mod derp;
 mod http;
+mod proxy;
 mod tls;
 
 use std::path::Path;
@@ -18,12 +19,13 @@ pub(crate) type Seed = (&'static str, Vec<u8>);
 pub(crate) const EVERY_BYTE: u8 = 0;
 
 fn main() -> io::Result<()> {
-    let targets: [(&str, Vec<Seed>); 10] = [
+    let targets: [(&str, Vec<Seed>); 11] = [
         ("frame_stream", derp::frame_stream()),
         ("client_info", derp::client_info()),
         ("client_frames", derp::client_frames()),
         ("http_upgrade", http::http_upgrade()),
         ("websocket", http::websocket()),
+        ("proxy_header", proxy::proxy_header()),
         ("stun", http::stun()),
         ("record_layer", tls::record_layer()),
         ("sealed_records", tls::sealed_records()),

@@ -24,13 +24,24 @@ pub enum ClientError {
     /// The socket is another user's.
     #[error("may not open {}: run as the relay's user or as root", .0.display())]
     NotAllowed(PathBuf),
+    /// It took longer than it may.
+    #[error(
+        "the relay at {} did not answer within {} s: its log says what it does, and a restart helps \
+         if it is stuck", path.display(), within.as_secs_f32()
+    )]
+    TimedOut {
+        /// Which socket.
+        path: PathBuf,
+        /// How long it had.
+        within: Duration,
+    },
     /// The connection broke.
-    #[error("the relay at {} did not answer: {source}", path.display())]
+    #[error("the relay at {} did not answer: {cause}", path.display())]
     Io {
         /// Which socket.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why. Not a `source`, which would be told once more.
+        cause: io::Error,
     },
     /// The answer does not fit the question, or is not of this protocol.
     #[error(
@@ -46,32 +57,38 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     path: PathBuf,
+    answer_timeout: Duration,
     stream: BufReader<UnixStream>,
 }
 
 impl Client {
     /// Connects to the relay that listens at `path`.
     pub fn connect(path: &Path) -> Result<Self, ClientError> {
-        let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
+        Self::connect_with(path, ANSWER_TIMEOUT)
+    }
+
+    pub(super) fn connect_with(path: &Path, answer_timeout: Duration) -> Result<Self, ClientError> {
+        let stream = UnixStream::connect(path).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 ClientError::NotRunning(path.to_owned())
             }
             io::ErrorKind::PermissionDenied => ClientError::NotAllowed(path.to_owned()),
             _ => ClientError::Io {
                 path: path.to_owned(),
-                source,
+                cause,
             },
         })?;
         let client = Self {
             path: path.to_owned(),
+            answer_timeout,
             stream: BufReader::new(stream),
         };
         let stream = client.stream.get_ref();
         stream
-            .set_read_timeout(Some(ANSWER_TIMEOUT))
+            .set_read_timeout(Some(answer_timeout))
             .map_err(|error| client.broken(error))?;
         stream
-            .set_write_timeout(Some(ANSWER_TIMEOUT))
+            .set_write_timeout(Some(answer_timeout))
             .map_err(|error| client.broken(error))?;
         Ok(client)
     }
@@ -148,10 +165,14 @@ impl Client {
         }
     }
 
-    fn broken(&self, source: io::Error) -> ClientError {
-        ClientError::Io {
-            path: self.path.clone(),
-            source,
+    fn broken(&self, cause: io::Error) -> ClientError {
+        let path = self.path.clone();
+        match cause.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => ClientError::TimedOut {
+                path,
+                within: self.answer_timeout,
+            },
+            _ => ClientError::Io { path, cause },
         }
     }
 }

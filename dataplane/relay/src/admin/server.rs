@@ -30,21 +30,21 @@ pub enum BindError {
     #[error("{} is in the way of the admin socket and is not a socket; remove it", .0.display())]
     NotASocket(PathBuf),
     /// The file system said no.
-    #[error("cannot make the admin socket {}: {source}", path.display())]
+    #[error("cannot make the admin socket {}: {cause}", path.display())]
     Io {
         /// Where.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 /// Makes the socket, for the relay's own user only. A socket left by a relay that died is
 /// replaced; a missing parent directory is made. Needs a tokio runtime.
 pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
-    let failed = |source| BindError::Io {
+    let failed = |cause| BindError::Io {
         path: path.to_owned(),
-        source,
+        cause,
     };
     if let Some(parent) = path.parent() {
         fs::DirBuilder::new()

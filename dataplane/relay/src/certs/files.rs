@@ -1,7 +1,7 @@
 //! Certificates and keys as files: derper's names, one way to read a pair. Decides nothing about when.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use towline_tls::cert::{CertError, CertPair};
 use zeroize::Zeroizing;
 
+use crate::bounded_file;
 use crate::file_stamp::FileStamp;
 
 /// Larger than any chain that a handshake can carry; stops a mistaken path from filling memory.
@@ -30,11 +31,11 @@ pub(super) enum PairFilesError {
     #[error("there is no {}; put the certificate and its key there, or choose another --certmode", .0.display())]
     Missing(PathBuf),
     /// The file system said no.
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
     /// The content is wrong.
-    #[error("{}: {source}", path.display())]
-    Content { path: PathBuf, source: CertError },
+    #[error("{}: {cause}", path.display())]
+    Content { path: PathBuf, cause: CertError },
     /// The certificate is for something else; no client would accept it.
     #[error("{} is not a certificate for {hostname}: {reason}", path.display())]
     OtherName {
@@ -66,15 +67,15 @@ impl PairFiles {
     pub(super) fn load(&self, hostname: &str) -> Result<CertPair, PairFilesError> {
         let certificate_pem = read(&self.certificate)?;
         let key_pem = read(&self.key)?;
-        let pair = CertPair::from_pem(&certificate_pem, &key_pem).map_err(|source| {
-            let path = match source {
+        let pair = CertPair::from_pem(&certificate_pem, &key_pem).map_err(|cause| {
+            let path = match cause {
                 CertError::NoKey | CertError::KeyPem(_) | CertError::UnusableKey(_) => &self.key,
                 CertError::KeyMismatch => &self.key,
                 _ => &self.certificate,
             };
             PairFilesError::Content {
                 path: path.clone(),
-                source,
+                cause,
             }
         })?;
         check_name(&certificate_pem, hostname).map_err(|reason| PairFilesError::OtherName {
@@ -127,21 +128,14 @@ pub(super) fn check_name(certificate_pem: &[u8], hostname: &str) -> Result<(), S
 
 /// Reads a file of bounded size, wiped when dropped.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, PairFilesError> {
-    let mut content = Zeroizing::new(Vec::new());
-    let outcome =
-        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content));
-    match outcome {
-        Ok(_) if content.len() as u64 > FILE_BYTES_MAX => Err(PairFilesError::Read {
-            path: path.to_owned(),
-            source: io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")),
-        }),
-        Ok(_) => Ok(content),
+    match File::open(path).and_then(|file| bounded_file::read(file, FILE_BYTES_MAX)) {
+        Ok(content) => Ok(content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(PairFilesError::Missing(path.to_owned()))
         }
-        Err(source) => Err(PairFilesError::Read {
+        Err(cause) => Err(PairFilesError::Read {
             path: path.to_owned(),
-            source,
+            cause,
         }),
     }
 }

@@ -79,17 +79,16 @@ impl Certificates {
     /// operator.
     pub(crate) fn start(config: &TlsConfig, server_public: &NodePublic) -> anyhow::Result<Self> {
         let now = UnixTime::now();
-        let hostname = config.hostname.trim_end_matches('.').to_owned();
-        let store = CertStore::new(SniPolicy::for_hostname(&hostname));
-        let files = PairFiles::new(&config.cert_dir, &hostname);
+        let (hostname, files) = pair_files(config);
+        let store = CertStore::new(SniPolicy::for_hostname(hostname));
         let source = match config.mode {
             _ if !config.enabled => Source::Off,
             CertMode::Manual => {
                 // Looked at before it is read, so that no change in between is missed.
                 let watch = Watch::new(files.stamp());
-                let pair = match files.load(&hostname) {
-                    Err(PairFilesError::Missing(_)) if is_address(&hostname) => {
-                        self_signed::make(&files, &hostname, now)?
+                let pair = match files.load(hostname) {
+                    Err(PairFilesError::Missing(_)) if is_address(hostname) => {
+                        self_signed::make(&files, hostname, now)?
                     }
                     loaded => loaded?,
                 };
@@ -99,11 +98,11 @@ impl Certificates {
                 Source::Manual { files, watch }
             }
             CertMode::SelfSigned => {
-                store.set_pair(self_signed::load_or_make(&files, &hostname, now)?);
+                store.set_pair(self_signed::load_or_make(&files, hostname, now)?);
                 Source::SelfSigned(files)
             }
             CertMode::Acme => {
-                let acme = Acme::new(config, &hostname)?;
+                let acme = Acme::new(config, hostname)?;
                 if let Some(pair) = acme.load(now) {
                     store.set_pair(pair);
                 }
@@ -111,7 +110,7 @@ impl Certificates {
             }
         };
         let certificates = Self {
-            hostname,
+            hostname: hostname.to_owned(),
             mode: config.mode,
             server_public: *server_public,
             store: Arc::new(store),
@@ -126,6 +125,28 @@ impl Certificates {
             certificates.warn_of_expiry(now);
         }
         Ok(certificates)
+    }
+
+    /// Reads what a start would read, and makes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Certificates::start`] for files that are there, or should be.
+    pub(crate) fn check(config: &TlsConfig) -> anyhow::Result<()> {
+        let (hostname, files) = pair_files(config);
+        match config.mode {
+            _ if !config.enabled => {}
+            CertMode::Manual => match files.load(hostname) {
+                Err(PairFilesError::Missing(_)) if is_address(hostname) => {
+                    self_signed::refuse_half(&files)?;
+                }
+                loaded => drop(loaded?),
+            },
+            CertMode::SelfSigned => {
+                self_signed::load_kept(&files, hostname, UnixTime::now())?;
+            }
+            CertMode::Acme => Acme::check(config)?,
+        }
+        Ok(())
     }
 
     /// What handshakes resolve from.
@@ -364,6 +385,12 @@ impl Certificates {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name without a final dot, and where its pair is kept.
+fn pair_files(config: &TlsConfig) -> (&str, PairFiles) {
+    let hostname = config.hostname.trim_end_matches('.');
+    (hostname, PairFiles::new(&config.cert_dir, hostname))
 }
 
 fn is_address(hostname: &str) -> bool {

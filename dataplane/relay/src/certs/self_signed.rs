@@ -19,8 +19,23 @@ pub(super) fn load_or_make(
     hostname: &str,
     now: UnixTime,
 ) -> anyhow::Result<CertPair> {
+    match load_kept(files, hostname, now)? {
+        Some(pair) => Ok(pair),
+        None => make(files, hostname, now),
+    }
+}
+
+/// The kept certificate; `None` when a new one has to be made.
+///
+/// # Errors
+/// There is something that may be somebody's.
+pub(super) fn load_kept(
+    files: &PairFiles,
+    hostname: &str,
+    now: UnixTime,
+) -> anyhow::Result<Option<CertPair>> {
     match files.load(hostname) {
-        Ok(pair) if pair.not_after_secs() > now.as_secs() => return Ok(pair),
+        Ok(pair) if pair.not_after_secs() > now.as_secs() => return Ok(Some(pair)),
         Ok(_) => tracing::warn!(
             "{} has expired and is replaced; clients need the new pin in the DERP map",
             files.certificate.display()
@@ -34,23 +49,13 @@ pub(super) fn load_or_make(
             return Err(error).context("move the two files away to get a new certificate");
         }
     }
-    make(files, hostname, now)
+    refuse_half(files)?;
+    Ok(None)
 }
 
 /// Makes a certificate and keeps it.
 pub(super) fn make(files: &PairFiles, hostname: &str, now: UnixTime) -> anyhow::Result<CertPair> {
-    let (has_certificate, has_key) = (files.certificate.exists(), files.key.exists());
-    if has_certificate != has_key {
-        let (there, missing) = match has_key {
-            true => (&files.key, &files.certificate),
-            false => (&files.certificate, &files.key),
-        };
-        anyhow::bail!(
-            "there is {} without {}; add the other one, or move it away to get a new certificate",
-            there.display(),
-            missing.display()
-        );
-    }
+    refuse_half(files)?;
     if let Some(dir) = files.certificate.parent() {
         super::create_cert_dir(dir)?;
     }
@@ -64,4 +69,21 @@ pub(super) fn make(files: &PairFiles, hostname: &str, now: UnixTime) -> anyhow::
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(pair)
+}
+
+/// One file without the other is no room for a new pair.
+pub(super) fn refuse_half(files: &PairFiles) -> anyhow::Result<()> {
+    let (has_certificate, has_key) = (files.certificate.exists(), files.key.exists());
+    if has_certificate != has_key {
+        let (there, missing) = match has_key {
+            true => (&files.key, &files.certificate),
+            false => (&files.certificate, &files.key),
+        };
+        anyhow::bail!(
+            "there is {} without {}; add the other one, or move it away to get a new certificate",
+            there.display(),
+            missing.display()
+        );
+    }
+    Ok(())
 }

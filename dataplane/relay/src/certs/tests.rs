@@ -122,6 +122,44 @@ fn a_manual_certificate_for_another_name_is_refused() {
     );
 }
 
+/// What is wrong with these files, to a check and to a start alike.
+fn refusal(config: &TlsConfig) -> String {
+    let checked = format!("{:#}", Certificates::check(config).unwrap_err());
+    let started = Certificates::start(config, &SERVER).err().unwrap();
+    assert_eq!(checked, format!("{started:#}"));
+    checked
+}
+
+#[test]
+fn a_check_finds_what_would_stop_a_start_and_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let named = config(dir.path(), CertMode::Manual, "relay.example");
+    let key = dir.path().join("relay.example.key");
+    assert!(refusal(&named).contains("relay.example.crt"));
+    put_pair(dir.path(), "relay.example");
+    Certificates::check(&named).unwrap();
+
+    let stranger = SelfSigned::generate("relay.example", UnixTime::now()).unwrap();
+    fs::write(&key, &*stranger.key_pem).unwrap();
+    assert!(refusal(&named).contains("does not belong"));
+    fs::remove_file(&key).unwrap();
+    assert!(refusal(&named).contains("relay.example.key"));
+    fs::create_dir(&key).unwrap();
+    let unreadable = refusal(&named);
+    assert!(unreadable.starts_with("cannot read"), "{unreadable}");
+    assert_eq!(unreadable.matches("os error").count(), 1, "{unreadable}");
+    let self_signed = config(dir.path(), CertMode::SelfSigned, "relay.example");
+    assert!(refusal(&self_signed).contains("move the two files away"));
+
+    let empty = tempfile::tempdir().unwrap();
+    let address = config(empty.path(), CertMode::Manual, "192.0.2.1");
+    Certificates::check(&address).unwrap();
+    Certificates::check(&config(empty.path(), CertMode::SelfSigned, "relay.example")).unwrap();
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
+    fs::write(empty.path().join("192.0.2.1.key"), "precious").unwrap();
+    assert!(refusal(&address).contains("without"));
+}
+
 /// Looks until a change has settled.
 fn look(certificates: &Certificates) {
     let Source::Manual { files, watch } = &certificates.source else {

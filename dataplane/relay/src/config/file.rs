@@ -1,6 +1,5 @@
 //! The TOML file. Unknown keys and wrong types are problems, with their line.
 
-use std::fs;
 use std::path::Path;
 
 use toml::Spanned;
@@ -8,10 +7,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::origin::Assignment;
 use super::{Kind, Origin, Problem, Setting, settings};
+use crate::bounded_file;
+
+/// Many times a file with every setting, its comments and long lists.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads the file at `path`; what is wrong goes to `problems`.
 pub(super) fn read(path: &Path, assignments: &mut Vec<Assignment>, problems: &mut Vec<Problem>) {
-    match fs::read_to_string(path) {
+    match bounded_file::open_text(path, FILE_BYTES_MAX) {
         Ok(text) => parse(path, &text, assignments, problems),
         Err(error) => problems.push(Problem {
             place: path.display().to_string(),
@@ -127,6 +130,7 @@ fn text_of(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<String, St
         Kind::Switch => value.is_bool(),
         Kind::Integer => value.is_integer(),
         Kind::Number => value.is_integer() || value.is_float(),
+        Kind::Bytes => value.is_integer() || value.is_str(),
         Kind::List => value.is_array() || value.is_str(),
         Kind::Duration | Kind::Choice(_) | Kind::Text | Kind::Path => value.is_str(),
     };
@@ -135,6 +139,7 @@ fn text_of(setting: &Setting, value: &Spanned<DeValue<'_>>) -> Result<String, St
             Kind::Switch => "true or false",
             Kind::Integer => "a whole number",
             Kind::Number => "a number",
+            Kind::Bytes => "a whole number of bytes, or text in quotes such as \"2MB\"",
             Kind::List => "an array of strings",
             Kind::Duration => "a duration in quotes, such as \"1m30s\"",
             Kind::Choice(_) | Kind::Text | Kind::Path => "text in quotes",

@@ -4,7 +4,7 @@
 //! and going on would hide that.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::MeshKeySource;
 use super::environment::DEV_MESH_KEY;
+use crate::bounded_file;
 use crate::secret_file::{self, Existing};
 
 /// Larger than any key file; stops a mistaken path from filling memory.
@@ -26,14 +27,14 @@ const FIELD: &str = "PrivateKey";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// The file system said no.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Others may read it.
     #[error(
@@ -87,7 +88,7 @@ pub fn load(path: &Path) -> Result<NodePrivate, KeyFileError> {
 /// once on one path, all end up with the same key.
 pub fn load_or_create(path: &Path) -> Result<NodePrivate, KeyFileError> {
     match load(path) {
-        Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(KeyFileError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
             create(path)?;
             load(path)
         }
@@ -101,16 +102,16 @@ pub fn fresh() -> Result<NodePrivate, KeyFileError> {
     getrandom::fill(random.as_mut()).map_err(|error| KeyFileError::Io {
         action: "get random bytes for",
         path: PathBuf::from("a new key"),
-        source: io::Error::other(error),
+        cause: io::Error::other(error),
     })?;
     Ok(NodePrivate::from_random(*random))
 }
 
 fn create(path: &Path) -> Result<(), KeyFileError> {
-    let failed = |source| KeyFileError::Io {
+    let failed = |cause| KeyFileError::Io {
         action: "create",
         path: path.to_owned(),
-        source,
+        cause,
     };
     let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     if let Some(parent) = parent {
@@ -162,10 +163,10 @@ fn parse_mesh_keys(text: &str, place: &str) -> Result<Vec<MeshKey>, KeyFileError
 
 /// Reads a file that only its owner may read.
 fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
-    let failed = |source| KeyFileError::Io {
+    let failed = |cause| KeyFileError::Io {
         action: "read",
         path: path.to_owned(),
-        source,
+        cause,
     };
     let file = File::open(path).map_err(failed)?;
     // Of the open file, not of the path, which may come to name another file.
@@ -177,11 +178,7 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
             mode,
         });
     }
-    let mut text = Zeroizing::new(String::new());
-    file.take(FILE_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    Ok(text)
+    bounded_file::read_text(file, FILE_BYTES_MAX).map_err(failed)
 }
 
 #[cfg(test)]
@@ -286,6 +283,9 @@ mod tests {
         let keys = source.load().unwrap();
         assert_eq!(keys[0].to_hex().as_str(), new);
         assert_eq!(keys[1].to_hex().as_str(), old);
+        write(&path, &" ".repeat(FILE_BYTES_MAX as usize + 1), 0o600);
+        let error = source.load().err().unwrap().to_string();
+        assert!(error.contains("longer than 65536 bytes"), "{error}");
         for wrong in ["", "abc", &"00".repeat(32), &format!("{new}\n{old}\n{new}")] {
             write(&path, wrong, 0o600);
             assert!(source.load().is_err(), "{wrong}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use towline_wire::limits;
 
 use super::setting::{Kind, Setting, setting};
+use super::size;
 
 /// Bounds on what clients may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,24 +148,34 @@ pub(super) const SETTINGS: &[Setting] = &[
     },
     Setting {
         reloads: true,
+        kind: Kind::Bytes,
+        set: |config, text| {
+            config.limits.client_rate.bytes_per_second = size::parse_rate(text)?;
+            Ok(())
+        },
         ..setting!(
             Limits,
             "client-rate",
             "limits.client_rate",
             "BYTES",
             limits.client_rate.bytes_per_second,
-            "What each client may send per second, in bytes, by delaying its reads; 0 is no limit. Not with --rate-config"
+            "What each client may send in a second, such as 500kB or 2MiB, by delaying its reads; none is no limit. Not with --rate-config"
         )
     },
     Setting {
         reloads: true,
+        kind: Kind::Bytes,
+        set: |config, text| {
+            config.limits.client_rate.burst_bytes = size::parse_bytes(text)?;
+            Ok(())
+        },
         ..setting!(
             Limits,
             "client-burst",
             "limits.client_burst",
             "BYTES",
             limits.client_rate.burst_bytes,
-            "Burst of each client, in bytes; never less than one whole packet"
+            "Burst of each client, such as 64KiB; never less than one whole packet"
         )
     },
     Setting {
@@ -178,14 +189,22 @@ pub(super) const SETTINGS: &[Setting] = &[
             "Tell clients their limit. Go clients then drop what is over it instead of waiting"
         )
     },
-    setting!(
-        Limits,
-        "queue-bytes-max",
-        "limits.queue_bytes_max",
-        "BYTES",
-        limits.queue_bytes_max,
-        "Bytes of data that may wait for one client; over it, the oldest packet of the sender with most is dropped"
-    ),
+    Setting {
+        kind: Kind::Bytes,
+        set: |config, text| {
+            let bytes = size::parse_bytes(text)?;
+            config.limits.queue_bytes_max = usize::try_from(bytes).unwrap_or(usize::MAX);
+            Ok(())
+        },
+        ..setting!(
+            Limits,
+            "queue-bytes-max",
+            "limits.queue_bytes_max",
+            "BYTES",
+            limits.queue_bytes_max,
+            "Data that may wait for one client, such as 512KiB; over it, the oldest packet of the sender with most is dropped"
+        )
+    },
     setting!(
         Limits,
         "tcp-keepalive-time",

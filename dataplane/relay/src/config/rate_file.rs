@@ -2,11 +2,16 @@
 
 use std::path::Path;
 
+use crate::bounded_file;
+
+/// Larger than any such file.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
 /// Reads the file: bytes per second and burst in bytes. Names match as Go matches them, whatever
 /// their case. A name that we do not know stops the start: a limit that is not applied would
 /// leave unprotected what the operator thinks is protected.
 pub(super) fn read(path: &Path) -> Result<(u64, u64), String> {
-    let text = std::fs::read_to_string(path)
+    let text = bounded_file::open_text(path, FILE_BYTES_MAX)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     parse(&text).map_err(|message| format!("{}: {message}", path.display()))
 }
@@ -35,6 +40,19 @@ fn parse(text: &str) -> Result<(u64, u64), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_longer_file_is_refused_by_its_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rates.json");
+        let mut text = " ".repeat(FILE_BYTES_MAX as usize - 2) + "{}";
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(read(&path), Ok((0, 0)));
+        text.push('\n');
+        std::fs::write(&path, &text).unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(error.contains("longer than 65536 bytes"), "{error}");
+    }
 
     #[test]
     fn limits_as_derper_reads_them() {

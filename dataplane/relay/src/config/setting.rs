@@ -102,6 +102,8 @@ pub enum Kind {
     Integer,
     /// A number.
     Number,
+    /// A number of bytes, plain or with its unit, such as `2MB`.
+    Bytes,
     /// A duration in Go's form, such as `1m30s`.
     Duration,
     /// One of these words.

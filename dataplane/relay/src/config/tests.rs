@@ -114,6 +114,40 @@ fn tls_follows_derpers_rule() {
 }
 
 #[test]
+fn a_configuration_file_has_a_bound() {
+    let mut text = "#".repeat((1 << 20) - 1) + "\n";
+    assert!(with_file(&text).is_ok());
+    text.push('\n');
+    let error = with_file(&text).unwrap_err().to_string();
+    assert!(error.contains("longer than 1048576 bytes"), "{error}");
+}
+
+#[test]
+fn sizes_and_rates_are_written_with_units_in_every_source() {
+    let limits = load(&[
+        ("listen", ":80"),
+        ("client-rate", "2MB"),
+        ("client-burst", "128KiB"),
+        ("queue-bytes-max", "1.5 MiB"),
+    ])
+    .limits;
+    assert_eq!(limits.client_rate.bytes_per_second, 2_000_000);
+    assert_eq!(limits.client_rate.burst_bytes, 131_072);
+    assert_eq!(limits.queue_bytes_max, 1_572_864);
+    let file = with_file("[limits]\nclient_rate = \"500kB\"\nqueue_bytes_max = 1_000_000\n");
+    let limits = file.unwrap().config.limits;
+    assert_eq!(limits.client_rate.bytes_per_second, 500_000);
+    assert_eq!(limits.queue_bytes_max, 1_000_000);
+    let none = load(&[("listen", ":80"), ("client-rate", "none")]);
+    assert_eq!(none.limits.client_rate.bytes_per_second, 0);
+    let wrong = problem(&[("listen", ":80"), ("client-rate", "2Mbit")]);
+    assert!(
+        wrong.contains("--client-rate") && wrong.contains("or none"),
+        "{wrong}"
+    );
+}
+
+#[test]
 fn development_mode_needs_nothing() {
     let sources = Sources {
         arguments: vec![("dev".to_owned(), "true".to_owned())],

@@ -128,7 +128,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "tls.hostname",
         "NAME",
         tls.hostname,
-        "Name or IP address that clients use, and for which the certificate is"
+        "Name or IP address that clients use, and for which the certificate is; with TLS it must be given, unless --certmode is manual [default there, as derper's: derp.tailscale.com]"
     ),
     setting!(
         Certificates,

@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use super::query;
+use crate::bounded_file;
 use crate::config::{DebugConfig, IpPrefix};
+
+/// Larger than any key; a longer file opens nothing.
+const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// The rules.
 pub(super) struct Access {
@@ -49,7 +53,7 @@ impl Access {
         let (Some(file), Some(given)) = (&self.key_file, query::value(query, "debugkey")) else {
             return false;
         };
-        let Ok(key) = std::fs::read_to_string(file) else {
+        let Ok(key) = bounded_file::open_text(file, KEY_FILE_BYTES_MAX) else {
             return false;
         };
         let key = key.trim();

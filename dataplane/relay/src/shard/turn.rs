@@ -208,6 +208,7 @@ impl Thread {
             self.stall_check,
             self.rounds.due(),
             self.rest_at,
+            self.carries.due(),
             drain,
         ];
         due.into_iter().flatten().min().map(|due| due - now())
@@ -376,6 +377,7 @@ impl Thread {
             driver,
             held,
             carries,
+            now,
             ..
         } = self;
         core.settle(&TurnBuffers {
@@ -386,7 +388,7 @@ impl Thread {
         for buf in held.drain(..) {
             driver.recycle(buf);
         }
-        carries.end_turn();
+        carries.end_turn(*now);
         self.outboxes.wake_readers();
     }
 

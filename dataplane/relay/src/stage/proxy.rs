@@ -1,14 +1,11 @@
-//! The PROXY protocol, version 2, from load balancers that the operator trusts.
+//! The PROXY protocol, version 2, from load balancers that the operator trusts: when a header is read, and reading it.
 
 use std::net::SocketAddr;
 
-use ppp::v2::{Addresses, Header, ParseError};
+use towline_derp::proxy::parse;
 
 use super::stream::Stream;
 use crate::config::IpPrefix;
-
-/// A header with all its extensions is no longer.
-const HEADER_BYTES_MAX: usize = 4 << 10;
 
 /// What a header said, and what was read behind it.
 pub(super) struct ProxyHeader {
@@ -34,52 +31,53 @@ pub(super) async fn read<S: Stream>(stream: &S) -> Result<ProxyHeader, String> {
             return Err("the connection ended within it".to_owned());
         }
         bytes.extend_from_slice(&more);
-        match parse(&bytes) {
-            Ok(header) => return Ok(header),
-            Err(ParseError::Incomplete(_) | ParseError::Partial(..))
-                if bytes.len() < HEADER_BYTES_MAX => {}
-            Err(error) => return Err(error.to_string()),
+        if let Some(header) = parse(&bytes).map_err(|error| error.to_string())? {
+            return Ok(ProxyHeader {
+                client: header.client,
+                rest: bytes.split_off(header.len),
+            });
         }
     }
-}
-
-fn parse(bytes: &[u8]) -> Result<ProxyHeader, ParseError> {
-    let header = Header::try_from(bytes)?;
-    let client = match (header.command, header.addresses) {
-        (ppp::v2::Command::Local, _) => None,
-        (_, Addresses::IPv4(v4)) => Some(SocketAddr::new(v4.source_address.into(), v4.source_port)),
-        (_, Addresses::IPv6(v6)) => Some(SocketAddr::new(v6.source_address.into(), v6.source_port)),
-        _ => None,
-    };
-    let len = header.header.len();
-    Ok(ProxyHeader {
-        client,
-        rest: bytes[len..].to_vec(),
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::io;
+
     use super::*;
 
-    #[test]
-    fn a_header_names_the_client_and_leaves_the_rest() {
-        let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
-        bytes.extend_from_slice(&[192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x34, 0x01, 0xbb]);
-        for cut in 0..bytes.len() {
-            assert!(parse(&bytes[..cut]).is_err());
+    /// What a stream brings, a piece for each read, and then its end.
+    struct Pieces<'a>(RefCell<std::slice::Chunks<'a, u8>>);
+
+    impl Stream for Pieces<'_> {
+        async fn read(&self, _: Vec<u8>) -> io::Result<Vec<u8>> {
+            let piece = self.0.borrow_mut().next();
+            Ok(piece.unwrap_or_default().to_vec())
         }
-        bytes.extend_from_slice(b"\x16\x03\x01");
-        let header = parse(&bytes).unwrap();
-        assert_eq!(header.client, Some("192.0.2.1:4660".parse().unwrap()));
-        assert_eq!(header.rest, b"\x16\x03\x01");
+
+        async fn write_all(&self, _: Vec<u8>) -> io::Result<()> {
+            panic!("nothing is answered");
+        }
     }
 
-    #[test]
-    fn anything_else_is_refused() {
-        assert!(matches!(
-            parse(b"GET /derp HTTP/1.1\r\n"),
-            Err(ParseError::Prefix)
-        ));
+    #[tokio::test]
+    async fn a_header_is_read_in_pieces_and_what_follows_is_kept() {
+        let mut sent = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+        sent.extend_from_slice(&[192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x34, 0x01, 0xbb]);
+        let len = sent.len();
+        sent.extend_from_slice(b"\x16\x03\x01");
+        for piece in 1..=sent.len() {
+            let header = read(&Pieces(sent.chunks(piece).into())).await.unwrap();
+            assert_eq!(header.client, Some("192.0.2.1:4660".parse().unwrap()));
+            assert_eq!(
+                header.rest,
+                sent[len..len.next_multiple_of(piece).min(sent.len())]
+            );
+        }
+        let ended = read(&Pieces(sent[..len - 1].chunks(7).into())).await;
+        assert!(ended.err().unwrap().contains("ended within it"));
+        let other = read(&Pieces(b"GET /derp HTTP/1.1".chunks(99).into())).await;
+        assert!(other.is_err());
     }
 }

@@ -26,6 +26,9 @@ use limiter::Limiter;
 const RECEIVES_MAX: usize = 8;
 /// Room for one receive; the kernel may join datagrams of a source.
 const RECEIVE_BYTES: usize = 64 << 10;
+/// Datagrams after which the other tasks of the thread have a turn: a socket that always has more is always ready, and
+/// waiting for one that is ready gives nothing up.
+const DATAGRAMS_PER_TURN: usize = 64;
 /// After a failed receive: a socket that is broken for good does not keep a core busy.
 const READ_ERROR_PAUSE: Duration = Duration::from_millis(10);
 
@@ -57,7 +60,12 @@ pub(crate) async fn serve(socket: UdpSocket, counters: Arc<StunCounters>) -> any
     let mut limiter = Limiter::new(crate::shard::random()?);
     let mut memory = vec![0; RECEIVES_MAX * RECEIVE_BYTES];
     let mut metas = [RecvMeta::default(); RECEIVES_MAX];
+    let mut taken = 0;
     loop {
+        if taken >= DATAGRAMS_PER_TURN {
+            taken = 0;
+            tokio::task::yield_now().await;
+        }
         socket.readable().await?;
         let mut slots = memory
             .chunks_exact_mut(RECEIVE_BYTES)
@@ -80,6 +88,7 @@ pub(crate) async fn serve(socket: UdpSocket, counters: Arc<StunCounters>) -> any
         for (slot, meta) in slots.iter().zip(&metas).take(received) {
             let (socket, counters) = (&socket, &counters);
             let mut answer = |datagram: &[u8]| {
+                taken += 1;
                 answer(socket, &state, counters, &mut limiter, now, meta, datagram);
             };
             // An empty datagram has no chunk.

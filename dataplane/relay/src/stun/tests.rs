@@ -96,6 +96,27 @@ async fn what_is_no_request_is_counted_and_not_answered() {
 }
 
 #[tokio::test]
+async fn other_tasks_have_their_turns_while_there_is_always_more_to_read() {
+    const WAITING: u64 = 200;
+    let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let asker = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..WAITING {
+        let sent = asker.send_to(b"hello", socket.local_addr().unwrap());
+        sent.unwrap();
+    }
+    let counters = Arc::new(StunCounters::default());
+    tokio::spawn(serve(socket, Arc::clone(&counters)));
+    let taken = || count(&counters, "not_stun");
+    while taken() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(taken() <= DATAGRAMS_PER_TURN as u64 + 8, "{}", taken());
+    while taken() < WAITING {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_flood_from_one_prefix_is_cut_and_others_are_still_answered() {
     let (server, counters) = start("0.0.0.0:0");
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()));

@@ -250,6 +250,27 @@ fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
 }
 
 #[test]
+fn a_relay_that_is_stuck_is_said_in_one_sentence_that_tells_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("relay.sock");
+    let _stuck = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let within = Duration::from_millis(50);
+    let mut client = Client::connect_with(&path, within).unwrap();
+    let error = client.status().unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut { .. }), "{error:?}");
+    // As the commands print it, with all causes.
+    let told = format!("{:#}", anyhow::Error::from(error));
+    let path = path.display();
+    assert_eq!(
+        told,
+        format!(
+            "the relay at {path} did not answer within 0.05 s: its log says what it does, and a \
+             restart helps if it is stuck"
+        )
+    );
+}
+
+#[test]
 fn nobody_at_home_is_said_plainly() {
     let dir = tempfile::tempdir().unwrap();
     let error = Client::connect(&dir.path().join("none.sock")).unwrap_err();

@@ -43,9 +43,7 @@ pub(super) struct Acme {
 impl Acme {
     pub(super) fn new(config: &TlsConfig, hostname: &str) -> anyhow::Result<Self> {
         super::create_cert_dir(&config.cert_dir)?;
-        if let Some(path) = &config.acme.ca_file {
-            account::roots(path)?;
-        }
+        Self::check(config)?;
         Ok(Self {
             hostname: hostname.to_owned(),
             authority: config.acme.clone(),
@@ -54,6 +52,14 @@ impl Acme {
             tokens: Tokens::default(),
             kind: Mutex::new(ChallengeType::TlsAlpn01),
         })
+    }
+
+    /// Whether the authority's own roots can be read. What is kept may be missing or of no use: another is fetched.
+    pub(super) fn check(config: &TlsConfig) -> anyhow::Result<()> {
+        if let Some(path) = &config.acme.ca_file {
+            account::roots(path)?;
+        }
+        Ok(())
     }
 
     /// The kept certificate, unless it has expired or is of no use.
@@ -72,9 +78,9 @@ impl Acme {
     fn read_kept(&self) -> Result<CertPair, PairFilesError> {
         let pem = files::read(&self.certificate_path)?;
         let path = || self.certificate_path.clone();
-        let pair = CertPair::from_pem(&pem, &pem).map_err(|source| PairFilesError::Content {
+        let pair = CertPair::from_pem(&pem, &pem).map_err(|cause| PairFilesError::Content {
             path: path(),
-            source,
+            cause,
         })?;
         files::check_name(&pem, &self.hostname).map_err(|reason| PairFilesError::OtherName {
             path: path(),
