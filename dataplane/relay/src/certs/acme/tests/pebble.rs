@@ -1,9 +1,11 @@
 //! A Pebble of its own for one test, with its DNS server, on loopback; stopped when dropped.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,10 +33,9 @@ impl Pebble {
     pub(super) async fn start() -> Self {
         let (binary, dns_binary) = (peer("pebble"), peer("pebble-challtestsrv"));
         let dir = tempfile::tempdir().unwrap();
-        let bind = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port_of = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
         let (http, tls) = (bind(), bind());
-        let free = [bind(), bind(), bind(), bind()];
+        let free = [(); 4].map(|()| bind());
         let [port, management_port, dns_port, dns_management_port] = free.each_ref().map(port_of);
 
         // Its own HTTPS certificate is its own root too, and not the only one in the file.
@@ -138,21 +139,9 @@ impl Pebble {
         let listener = TcpListener::from_std(listener).unwrap();
         tokio::spawn(async move {
             loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut head = vec![0; 4096];
-                let len = stream.read(&mut head).await.unwrap();
-                let head = String::from_utf8_lossy(&head[..len]).into_owned();
-                let token = head
-                    .strip_prefix("GET /.well-known/acme-challenge/")
-                    .and_then(|rest| rest.split(' ').next());
-                let answer = match token.and_then(|token| certificates.challenge(token)) {
-                    Some(body) => format!(
-                        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-                        body.len()
-                    ),
-                    None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
-                };
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
+                // The authority asks several times at once, and may leave one of them.
+                tokio::spawn(answer_one(stream, Arc::clone(&certificates)));
             }
         })
     }
@@ -186,6 +175,36 @@ impl Drop for Pebble {
             let _ = child.wait();
         }
     }
+}
+
+async fn answer_one(mut stream: TcpStream, certificates: Arc<Certificates>) -> io::Result<()> {
+    let mut head = vec![0; 4096];
+    let len = stream.read(&mut head).await?;
+    let head = String::from_utf8_lossy(&head[..len]).into_owned();
+    let token = head
+        .strip_prefix("GET /.well-known/acme-challenge/")
+        .and_then(|rest| rest.split(' ').next());
+    let answer = match token.and_then(|token| certificates.challenge(token)) {
+        Some(body) => format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+        None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+    };
+    stream.write_all(answer.as_bytes()).await
+}
+
+/// Takes a port that no other test here takes, below those that the kernel takes outgoing connections from: some are given
+/// back for Pebble to take them.
+fn bind() -> std::net::TcpListener {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 100) as u16 * 50;
+    (0..1000)
+        .find_map(|_| {
+            let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()
+        })
+        .expect("a free port")
 }
 
 /// Where a program is that `scripts/peers.sh` builds.
