@@ -62,6 +62,7 @@ async fn obtain(certificates: &Arc<Certificates>) -> String {
 #[tokio::test]
 async fn http_01_gives_a_certificate_that_is_kept() {
     let pebble = Pebble::start().await;
+    pebble.close_tls();
     let certificates = start(&pebble);
     assert!(certificates.store().pair().is_none());
     let answering = pebble.answer_http(Arc::clone(&certificates));
@@ -105,7 +106,8 @@ async fn a_failure_tells_what_the_authority_saw_and_an_account_that_is_gone_is_m
     let super::super::Source::Acme(acme) = &certificates.source else {
         panic!("not ACME");
     };
-    // Nobody answers at either port.
+    // One port is closed, and nobody answers at the other.
+    pebble.close_tls();
     let error = acme.obtain(&certificates.store()).await.unwrap_err();
     let error = format!("{error:#}");
     for part in ["TLS-ALPN-01 (port 443): ", "HTTP-01 (port 80): ", "connect"] {
