@@ -122,6 +122,22 @@ fn a_check_opens_the_certificate_and_says_what_a_start_says() {
 }
 
 #[test]
+fn a_check_reads_the_allowed_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let allowed = dir.path().join("allowed");
+    fs::write(&allowed, "nonsense\n").unwrap();
+    let dir = dir.path().display();
+    let start = format!(
+        "relay -a 127.0.0.1:0 -stun=false -c {dir}/relay.key --admission-allow-file {}",
+        allowed.display()
+    );
+    let checked = ends(&format!("{start} --check"), 1);
+    assert!(checked.contains("line 1: not a key"), "{checked}");
+    let started = ends(&start, 1);
+    assert!(started.ends_with(&checked), "{started}");
+}
+
+#[test]
 fn an_exposed_key_is_exit_code_2() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("derper.key");

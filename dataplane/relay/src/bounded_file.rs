@@ -12,7 +12,9 @@ use zeroize::Zeroizing;
 /// # Errors
 /// The file system's, or that there is more than `bytes_max`.
 pub(crate) fn read(file: File, bytes_max: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut content = Zeroizing::new(Vec::new());
+    // In one piece and with room to spare, so that growing leaves no copy behind.
+    let len = file.metadata()?.len().min(bytes_max);
+    let mut content = Zeroizing::new(Vec::with_capacity(len as usize + 64));
     file.take(bytes_max + 1).read_to_end(&mut content)?;
     if content.len() as u64 > bytes_max {
         return Err(io::Error::new(

@@ -58,13 +58,15 @@ pub fn run(config: RelayConfig) -> anyhow::Result<()> {
     runtime.block_on(serve(config, passed))
 }
 
-/// Reads the files that a start would read and the settings' own check does not: the certificate and its key. Makes and
-/// changes nothing.
+/// Reads the files that a start would read and the settings' own check does not: the certificate, its key and the allowed
+/// keys. Makes and changes nothing.
 ///
 /// # Errors
 /// The relay would not start: the reason is that of [`run`].
 pub fn check(config: &RelayConfig) -> anyhow::Result<()> {
-    Certificates::check(&config.tls)
+    Certificates::check(&config.tls)?;
+    Admission::new(&config.admission)?;
+    Ok(())
 }
 
 async fn serve(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<()> {

@@ -101,7 +101,7 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections between accept and admission, all sources together. Then the source with most gives
 /// way to others, and is itself refused. Ours: with the deadlines above, 4096 strangers who say nothing,
-/// each from elsewhere, hold the pool for 10 s and no longer.
+/// each from elsewhere, hold the pool for 10 s on TLS ports, for 30 s on others, and no longer.
 pub const HALF_OPEN_MAX_DEFAULT: usize = 4096;
 
 const _: () = assert!(before(TLS_HANDSHAKE_TIMEOUT, HTTP_TIMEOUT));

@@ -1,13 +1,13 @@
 //! A file of allowed keys: one `nodekey:<hex>` a line, `#` begins a comment.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use towline_wire::NodePublic;
 
+use crate::bounded_file;
 use crate::file_stamp::FileStamp;
 
 /// A larger file is refused: about 800,000 keys.
@@ -62,11 +62,8 @@ impl AllowFile {
 
 fn read(path: &Path) -> anyhow::Result<HashSet<NodePublic>> {
     let place = || format!("reading the allowed keys in {}", path.display());
-    let size = fs::metadata(path).with_context(place)?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(anyhow!("it has {size} bytes, more than {FILE_BYTES_MAX}")).with_context(place);
-    }
-    parse(&fs::read_to_string(path).with_context(place)?).with_context(place)
+    let text = bounded_file::open_text(path, FILE_BYTES_MAX).with_context(place)?;
+    parse(&text).with_context(place)
 }
 
 fn parse(text: &str) -> anyhow::Result<HashSet<NodePublic>> {
@@ -88,6 +85,8 @@ fn parse(text: &str) -> anyhow::Result<HashSet<NodePublic>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -124,5 +123,11 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(file.has_changed());
         assert!(file.reload().is_err() && !file.has_changed());
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_an_error() {
+        let error = read(Path::new("/dev/zero")).unwrap_err();
+        assert!(format!("{error:#}").contains("longer than"), "{error:#}");
     }
 }

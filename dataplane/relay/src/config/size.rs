@@ -23,7 +23,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let number = number.replace('_', "");
     let bytes = match number.parse::<u64>() {
         Ok(whole) => whole.checked_mul(scale).ok_or_else(wrong)?,
-        Err(_) => (number.parse::<f64>().map_err(|_| wrong())? * scale as f64) as u64,
+        Err(_) => match number.parse::<f64>().map_err(|_| wrong())? * scale as f64 {
+            // Nothing would be no limit at all.
+            part if part > 0.0 && part < 1.0 => return Err(wrong()),
+            bytes => bytes as u64,
+        },
     };
     // TOML has no larger numbers.
     match i64::try_from(bytes) {
@@ -69,6 +73,8 @@ mod tests {
             "1.5.5MB",
             "1Mbit",
             "99999999999GB",
+            "0.5",
+            "0.0001kB",
             "18446744073709551615",
             "99999999999.5GB",
         ] {

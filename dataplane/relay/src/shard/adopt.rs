@@ -190,7 +190,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let (theirs, ours) = tokio::join!(TcpStream::connect(addr), listener.accept());
         let socket = OwnedFd::from(ours.unwrap().0.into_std().unwrap());
-        let (half_open_place, _) = Places::new(1).take(addr.ip()).await.unwrap();
+        let (half_open_place, _) = Places::new(1).try_take(addr.ip()).unwrap();
         let client_places = Arc::new(Semaphore::new(1));
         let client = Connected {
             key: NodePublic([key; 32]),

@@ -15,9 +15,9 @@ pub(super) const RING_BYTES: usize = 4 << 20;
 /// wait from the ring to that connection's queue, and overflow it.
 pub(super) const TAKEN_BYTES_MAX: usize = 64 << 10;
 
-/// What one receive can bring for another shard: a buffer full of small packets, each longer in the ring, and the packet
-/// that it ends.
-const RECEIVE_BYTES: usize = 256 << 10;
+/// What one receive can bring for another shard: a buffer full of small packets (with shared buffers, four times the
+/// size of one), each twice as long in the ring, and the packet that it ends.
+const RECEIVE_BYTES: usize = 768 << 10;
 
 /// No record is longer.
 const RECORD_BYTES_MAX: usize = MESSAGE_HEAD_BYTES_MAX + PACKET_BYTES_MAX;
@@ -98,7 +98,9 @@ impl Outboxes {
 
     /// Whether all rings have room for what one receive can bring.
     pub(super) fn have_room(&self) -> bool {
-        (self.to.iter().flatten()).all(|outbox| outbox.ring.slots() >= RECEIVE_BYTES)
+        (self.to.iter().flatten()).all(|outbox| {
+            outbox.ring.cached_slots() >= RECEIVE_BYTES || outbox.ring.slots() >= RECEIVE_BYTES
+        })
     }
 
     /// Wakes the shards that were written to since the last call.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::drive;
-use super::places::{Place, Wanted};
+use super::places::{Place, Taken, Wanted};
 use super::threads::Context;
 
 /// How long accepting rests when the process or the host is out of descriptors.
@@ -218,8 +218,8 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
     }
 }
 
-/// Starts the handshake of a connection, unless a limit forbids it. Without a free place it may have to wait here, and those
-/// behind it in the listen queue.
+/// Starts the handshake of a connection, unless a limit forbids it. The first of a source may have to wait here for a place,
+/// and those behind it in the listen queue.
 async fn begin(
     context: &Arc<Context>,
     listener: &Listener,
@@ -233,20 +233,58 @@ async fn begin(
         context.counters.count_rejected();
         return Ok(());
     }
-    let Some((place, wanted)) = context.places.take(peer.ip()).await else {
-        context.counters.count_handshake_failure(NO_PLACE);
-        return Ok(());
-    };
-    let accepted = Accepted {
-        socket: HalfOpen::new(stream.try_clone()?),
+    let incoming = Incoming {
+        stream,
         peer,
         tls: listener.tls,
         plain_http_port: listener.plain_http_port,
-        place,
     };
-    set_options(context, &stream);
-    start(Arc::clone(context), stream, accepted, wanted);
+    match context.places.take(peer.ip()).await {
+        Taken::Place(place, wanted) => incoming.start(context, start, place, wanted)?,
+        Taken::Waiting(waiting) => {
+            let context = Arc::clone(context);
+            tokio::task::spawn_local(async move {
+                match waiting.place().await {
+                    // Without descriptors it is closed, as it would be by waiting longer.
+                    Some((place, wanted)) => {
+                        drop(incoming.start(&context, start, place, wanted));
+                    }
+                    None => context.counters.count_handshake_failure(NO_PLACE),
+                }
+            });
+        }
+        Taken::Refused => context.counters.count_handshake_failure(NO_PLACE),
+    }
     Ok(())
+}
+
+/// A connection without a place.
+struct Incoming {
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: bool,
+    plain_http_port: bool,
+}
+
+impl Incoming {
+    fn start(
+        self,
+        context: &Arc<Context>,
+        start: Start,
+        place: Place,
+        wanted: Wanted,
+    ) -> io::Result<()> {
+        let accepted = Accepted {
+            socket: HalfOpen::new(self.stream.try_clone()?),
+            peer: self.peer,
+            tls: self.tls,
+            plain_http_port: self.plain_http_port,
+            place,
+        };
+        set_options(context, &self.stream);
+        start(Arc::clone(context), self.stream, accepted, wanted);
+        Ok(())
+    }
 }
 
 /// An IPv4 peer of a dual-stack socket, as what it is.

@@ -2,8 +2,9 @@
 //!
 //! A source is an IPv4 address or an IPv6 /64. While places are free anyone gets one. When none is, the source that holds
 //! the most gives up its oldest connection, if it still holds as many as the newcomer's afterwards: so one host cannot keep
-//! others out, and many hosts with one connection each do not push each other out without end. Asked once for each
-//! connection by `accept`, and once more where a PROXY header names another source.
+//! others out, and many hosts with one connection each do not push each other out without end. A source that has its share
+//! is refused, or waits aside while handshakes do end. Asked once for each connection by `accept`, and once more where a
+//! PROXY header names another source.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -11,14 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 /// Handshakes go on when one has ended so lately.
 const LATELY: Duration = Duration::from_millis(250);
+/// How often one that waits behind others of its source looks for a place.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     max: usize,
+    /// Room for those who wait behind others of their source.
+    waiting: Arc<Semaphore>,
     holders: Mutex<Holders>,
 }
 
@@ -29,6 +34,21 @@ pub(crate) struct Place {
     turn: Turn,
     /// Given back after the place has left the list of holders.
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a newcomer gets.
+pub(super) enum Taken {
+    Place(Place, Wanted),
+    /// Others of its source are before it. To be waited with elsewhere than where others are accepted.
+    Waiting(Waiting),
+    Refused,
+}
+
+/// A newcomer that waits behind others of its source.
+pub(super) struct Waiting {
+    places: Arc<Places>,
+    peer: IpAddr,
+    _room: OwnedSemaphorePermit,
 }
 
 /// How the holder of a place learns that a newcomer needs it.
@@ -64,9 +84,8 @@ enum Remedy {
     /// Nobody holds more than one place: the next one that ends makes room.
     Wait,
     /// Its source has its share, and places come free all the time: a herd comes back.
-    WaitAWhile,
-    /// Its source has its share, of connections that do not go on. To wait for them would hold up those behind it, from
-    /// wherever they come.
+    WaitBehindOthers,
+    /// Its source has its share, of connections that do not go on.
     Refuse,
 }
 
@@ -75,27 +94,45 @@ impl Places {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(max)),
             max,
+            waiting: Arc::new(Semaphore::new(max.div_ceil(2))),
             holders: Mutex::default(),
         })
     }
 
-    /// A place for a connection from `peer`; `None` when it is refused.
-    pub(crate) async fn take(self: &Arc<Self>, peer: IpAddr) -> Option<(Place, Wanted)> {
+    /// A place for a connection from `peer`. May wait for one that has none yet, never for another of its source.
+    pub(super) async fn take(self: &Arc<Self>, peer: IpAddr) -> Taken {
+        if let Some((place, wanted)) = self.try_take(peer) {
+            return Taken::Place(place, wanted);
+        }
         let source = Source::of(peer);
-        let free = || Arc::clone(&self.free);
-        let permit = match free().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let remedy = self.lock().make_room(source);
-                match remedy {
-                    Remedy::GivesWay | Remedy::Wait => free().acquire_owned().await.ok()?,
-                    Remedy::WaitAWhile => {
-                        timeout(LATELY, free().acquire_owned()).await.ok()?.ok()?
-                    }
-                    Remedy::Refuse => return None,
+        let remedy = self.lock().make_room(source);
+        match remedy {
+            Remedy::GivesWay | Remedy::Wait => match Arc::clone(&self.free).acquire_owned().await {
+                Ok(permit) => {
+                    let (place, wanted) = self.hold(source, permit);
+                    Taken::Place(place, wanted)
                 }
-            }
-        };
+                Err(_) => Taken::Refused,
+            },
+            Remedy::WaitBehindOthers => match Arc::clone(&self.waiting).try_acquire_owned() {
+                Ok(room) => Taken::Waiting(Waiting {
+                    places: Arc::clone(self),
+                    peer,
+                    _room: room,
+                }),
+                Err(_) => Taken::Refused,
+            },
+            Remedy::Refuse => Taken::Refused,
+        }
+    }
+
+    /// A place, if one is free.
+    pub(crate) fn try_take(self: &Arc<Self>, peer: IpAddr) -> Option<(Place, Wanted)> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(self.hold(Source::of(peer), permit))
+    }
+
+    fn hold(self: &Arc<Self>, source: Source, permit: OwnedSemaphorePermit) -> (Place, Wanted) {
         let (sender, receiver) = oneshot::channel();
         let place = Place {
             places: Arc::clone(self),
@@ -103,7 +140,7 @@ impl Places {
             turn: self.lock().add(source, sender),
             _permit: permit,
         };
-        Some((place, Wanted(receiver)))
+        (place, Wanted(receiver))
     }
 
     /// Places that are taken.
@@ -118,6 +155,21 @@ impl Places {
 
     fn lock(&self) -> MutexGuard<'_, Holders> {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// Waits as long as handshakes end. It looks instead of queueing: what a connection gave way for is another's.
+    pub(super) async fn place(self) -> Option<(Place, Wanted)> {
+        loop {
+            if let Some(taken) = self.places.try_take(self.peer) {
+                return Some(taken);
+            }
+            if !self.places.lock().goes_on() {
+                return None;
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 }
 
@@ -159,10 +211,9 @@ impl Holders {
             return Remedy::Wait;
         };
         if most <= held + 1 {
-            let goes_on = || self.freed_at.is_some_and(|at| at.elapsed() < LATELY);
             return match held {
                 0 => Remedy::Wait,
-                _ if goes_on() => Remedy::WaitAWhile,
+                _ if self.goes_on() => Remedy::WaitBehindOthers,
                 _ => Remedy::Refuse,
             };
         }
@@ -175,6 +226,10 @@ impl Holders {
             let _ = sender.send(());
         }
         Remedy::GivesWay
+    }
+
+    fn goes_on(&self) -> bool {
+        self.freed_at.is_some_and(|at| at.elapsed() < LATELY)
     }
 
     fn add(&mut self, source: Source, sender: oneshot::Sender<()>) -> Turn {
@@ -219,7 +274,20 @@ mod tests {
     use super::*;
 
     async fn take(places: &Arc<Places>, peer: &str) -> Option<(Place, Wanted)> {
-        places.take(peer.parse().unwrap()).await
+        match places.take(peer.parse().unwrap()).await {
+            Taken::Place(place, wanted) => Some((place, wanted)),
+            Taken::Waiting(waiting) => waiting.place().await,
+            Taken::Refused => None,
+        }
+    }
+
+    /// A future that is ready without waiting.
+    async fn at_once<T>(future: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = future => done,
+            () = std::future::ready(()) => panic!("it waits"),
+        }
     }
 
     fn is_wanted(wanted: &mut Wanted) -> bool {
@@ -263,9 +331,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_herd_of_one_source_that_goes_on_is_served_one_after_the_other() {
-        let places = Places::new(2);
+        let places = Places::new(50);
         drop(take(&places, "192.0.2.1").await.unwrap());
-        let herd: Vec<_> = (0..100)
+        let herd: Vec<_> = (0..75)
             .map(|_| {
                 let places = Arc::clone(&places);
                 tokio::spawn(async move {
@@ -277,6 +345,43 @@ mod tests {
             .collect();
         for client in herd {
             assert!(client.await.unwrap(), "it was refused");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_holds_many_places_and_gives_some_back_does_not_hold_up_others() {
+        let places = Places::new(4);
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(take(&places, "192.0.2.1").await.unwrap());
+        }
+        drop(held.pop());
+        held.push(take(&places, "192.0.2.1").await.unwrap());
+        // Handshakes go on, so its further ones may wait, but few and not here.
+        let address = "192.0.2.1".parse().unwrap();
+        let mut further = Vec::new();
+        for _ in 0..4 {
+            further.push(at_once(places.take(address)).await);
+        }
+        let count = |what: fn(&Taken) -> bool| further.iter().filter(|taken| what(taken)).count();
+        assert_eq!(count(|taken| matches!(taken, Taken::Waiting(_))), 2);
+        assert_eq!(count(|taken| matches!(taken, Taken::Refused)), 2);
+        // What is given up for a newcomer goes to it, whoever waited before.
+        let waiting = further.into_iter().filter_map(|taken| match taken {
+            Taken::Waiting(waiting) => Some(tokio::spawn(waiting.place())),
+            _ => None,
+        });
+        let waiting: Vec<_> = waiting.collect();
+        let newcomer = take(&places, "192.0.2.3");
+        let give_way = async {
+            tokio::task::yield_now().await;
+            let wanted = held.iter_mut().position(|(_, wanted)| is_wanted(wanted));
+            drop(held.remove(wanted.expect("one gives way")));
+        };
+        let (newcomer, ()) = tokio::join!(newcomer, give_way);
+        assert!(newcomer.is_some());
+        for waiting in waiting {
+            assert!(waiting.await.unwrap().is_none(), "no further one came free");
         }
     }
 
