@@ -65,7 +65,7 @@ impl Default for DriverConfig {
             sq_entries: 1024,
             cq_entries: 8192,
             features: Features::all(),
-            gather: Duration::from_micros(200),
+            gather: Duration::from_micros(400),
             recv_burst: 4,
         }
     }
