@@ -4,8 +4,8 @@
 //! them does. So while receives bring little and follow each other quickly, the thread sleeps a
 //! while before it looks: what arrives meanwhile is handled together (a third of the processor time
 //! for a forwarded packet). Bounds keep that from hurting:
-//! - a short sleep is at most twice as long as the work of the turn before, a longer one as long, so a
-//!   lightly loaded thread adds microseconds, and none is longer than makes receives worth their costs;
+//! - a sleep is no longer than the work of the turn before, so a lightly loaded thread adds
+//!   microseconds, and no longer than makes receives worth their costs;
 //! - there is none after a pause, none when receives are large by themselves (what an overloaded
 //!   thread sees), none when waiting brings nothing, as in a game of question and answer.
 
@@ -17,9 +17,6 @@ use crate::host::{now_ns, thread_cpu_ns};
 const RECEIVE_BYTES_FEW: u64 = 8 << 10;
 /// ... until they bring this much.
 const RECEIVE_BYTES_ENOUGH: u64 = 16 << 10;
-/// A sleep that may be twice as long as the work of the turn before it. Few connections bring little work, and are worth
-/// that; longer ones would only let packets wait.
-const SHORT_SLEEP_NS: u64 = 200_000;
 /// The shortest sleep that is worth its own costs.
 const SLEEP_NS_MIN: u64 = 10_000;
 /// After so many turns that gathered, one does not, to see what comes without.
@@ -97,8 +94,7 @@ impl Pace {
             (Some(before), Some(now)) => now - before,
             _ => 0,
         };
-        let sleep_ns = worked_ns.max(SHORT_SLEEP_NS.min(2 * worked_ns));
-        let sleep = Duration::from_nanos(self.sleep_ns.min(sleep_ns));
+        let sleep = Duration::from_nanos(self.sleep_ns.min(worked_ns));
         let sleep = timeout.map_or(sleep, |timeout| timeout.min(sleep));
         let probe = self.streak == TURNS_BETWEEN_PROBES;
         let worth_it = sleep.as_nanos() >= SLEEP_NS_MIN.into();
@@ -154,7 +150,7 @@ pub(crate) fn make_timers_precise() {
 mod tests {
     use super::*;
 
-    const LONGEST: Duration = Duration::from_micros(400);
+    const LONGEST: Duration = Duration::from_micros(200);
     const TURNS: u64 = 10_000;
 
     /// A thread whose turns all work and wait for the same time.
@@ -208,7 +204,7 @@ mod tests {
 
     #[test]
     fn rare_turns_and_large_receives_do_not() {
-        assert_eq!(gathered(1_000_000, [(1400, 1), (1400, 1)]), 0);
+        assert_eq!(gathered(500_000, [(1400, 1), (1400, 1)]), 0);
         assert_eq!(gathered(20_000, [(280_000, 20), (28_000, 2)]), 0);
     }
 
@@ -228,9 +224,7 @@ mod tests {
             after(0, None);
         }
         let micros = Duration::from_micros;
-        assert_eq!(after(10, None), Some(micros(20)));
-        assert_eq!(after(150, None), Some(micros(200)));
-        assert_eq!(after(300, None), Some(micros(300)));
+        assert_eq!(after(10, None), Some(micros(10)));
         assert_eq!(after(900, None), Some(LONGEST));
         assert_eq!(after(900, Some(micros(15))), Some(micros(15)));
         assert_eq!(after(900, Some(micros(5))), None, "not worth its costs");
