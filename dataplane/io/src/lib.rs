@@ -4,6 +4,7 @@
 //! [`Driver`] is the way in. It is the only crate of the data plane that may use `unsafe`, for
 //! system calls and for the memory they share with us.
 
+mod cadence;
 mod completion;
 mod config;
 mod driver;

@@ -1,4 +1,5 @@
 //! When a driver lets completions gather: the moderation that network cards do for interrupts.
+//! For many sockets that do little each; what one busy socket can do alone is in `cadence`.
 //!
 //! A wake-up, a receive, an acknowledgement and a send each cost several times what a packet in
 //! them does. So while receives bring little and follow each other quickly, the thread sleeps a
@@ -104,14 +105,8 @@ impl Pace {
         self.gathered.then_some(sleep)
     }
 
-    /// At the end of every wait: what it received, in how many receives.
-    pub(crate) fn end(&mut self, bytes: u64, receives: u64) {
-        if self.sleep_ns_max > 0 {
-            self.end_at(now_ns(), bytes, receives);
-        }
-    }
-
-    fn end_at(&mut self, now_ns: u64, bytes: u64, receives: u64) {
+    /// At the end of every wait: when, what it received, in how many receives.
+    pub(crate) fn end(&mut self, now_ns: u64, bytes: u64, receives: u64) {
         self.woke_ns = now_ns;
         if !self.gathered {
             if let Some(receive_bytes) = bytes.checked_div(receives) {
@@ -182,7 +177,7 @@ mod tests {
             let sleep = self.pace.begin_at(self.now_ns, || used_ns, true, timeout);
             self.now_ns += wait_ns;
             let (bytes, receives) = brings[usize::from(sleep.is_none())];
-            self.pace.end_at(self.now_ns, bytes, receives);
+            self.pace.end(self.now_ns, bytes, receives);
             sleep
         }
     }
@@ -251,7 +246,7 @@ mod tests {
             let sleep = pace.begin_at(turn * 20_000, || turn * 20_000, idle, None);
             assert!(idle || sleep.is_none());
             count += u32::from(sleep.is_some());
-            pace.end_at(turn * 20_000, 100, 1);
+            pace.end(turn * 20_000, 100, 1);
         }
         assert!(count > 0);
     }

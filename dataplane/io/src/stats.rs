@@ -19,6 +19,8 @@ pub struct DriverStats {
     pub received_bytes: u64,
     /// Bytes that arrived after `close` and were thrown away.
     pub discarded_bytes: u64,
+    /// Receives of busy sockets that were asked for at an interval.
+    pub fetches: u64,
     /// Sends that the kernel took bytes of.
     pub sent: u64,
     /// Bytes the kernel took.

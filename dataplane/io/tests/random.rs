@@ -36,6 +36,8 @@ fn config(seed: u64) -> DriverConfig {
     DriverConfig {
         recv_buffers,
         recv_buffer_bytes,
+        // So long that some sockets are busy.
+        gather: Duration::from_millis(20),
         ..tight()
     }
 }

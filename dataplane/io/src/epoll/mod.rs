@@ -16,6 +16,7 @@ use self::socket::{
     ENDED, HUNG_UP, KEEPS_FROM_RECV, MEASURED, NOTIFY, PAUSED, QUEUED, READABLE, Socket, WRITABLE,
 };
 use self::sys::Poller;
+use crate::host::now_ns;
 use crate::pace::Pace;
 use crate::pool::{RecvPool, SendPool};
 use crate::slab::Slab;
@@ -248,6 +249,7 @@ impl Epoll {
         self.report_writable(out);
         self.receive(out);
         self.pace.end(
+            now_ns(),
             self.stats.received_bytes - stats_before.received_bytes,
             self.stats.received - stats_before.received,
         );

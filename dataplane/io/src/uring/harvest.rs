@@ -7,7 +7,7 @@ use io_uring::cqueue;
 use super::Uring;
 use super::socket::{
     CANCEL_POLL, CANCEL_RECV, CLOSING, ENDED, IN_FLIGHT, MEASURED, PAUSED, POLL, RECV, SEND,
-    STARVED,
+    STARVED, TIMED,
 };
 use super::user_data::{Op, unpack};
 use crate::flags::Flags;
@@ -42,7 +42,7 @@ impl Uring {
     }
 
     fn handle_recv(&mut self, id: SocketId, result: i32, flags: u32, out: &mut Vec<Completion>) {
-        let buf = self.take_filled(result, flags);
+        let (buf, full) = self.take_filled(result, flags);
         let Some(socket) = self.sockets.get_mut(id) else {
             self.stats.stale_completions += 1;
             self.discard(buf);
@@ -57,6 +57,8 @@ impl Uring {
             self.finish(id, out);
             return;
         }
+        let timed = socket.flags.intersects(TIMED);
+        let bytes = buf.as_ref().map_or(0, RecvBuf::len);
         if let Some(buf) = buf {
             self.stats.received += 1;
             self.stats.received_bytes += buf.len() as u64;
@@ -70,19 +72,27 @@ impl Uring {
             let error = (result < 0).then(|| io::Error::from_raw_os_error(-result));
             out.push(Completion::Ended { token, error });
         }
+        if timed && result != -libc::ECANCELED {
+            self.count_fetch(id, bytes, full);
+        } else if !timed && bytes > 0 {
+            self.count_arrival(id, bytes);
+        }
         self.settle(id);
     }
 
-    /// The received bytes of a completion, with the accounts of the buffer they came in.
-    fn take_filled(&mut self, result: i32, flags: u32) -> Option<RecvBuf> {
-        let buffer = cqueue::buffer_select(flags)?;
+    /// The received bytes of a completion, with the accounts of the buffer they came in, and whether they filled that.
+    fn take_filled(&mut self, result: i32, flags: u32) -> (Option<RecvBuf>, bool) {
+        let Some(buffer) = cqueue::buffer_select(flags) else {
+            return (None, false);
+        };
         let incremental = self.ring.features().contains(Features::INCREMENTAL);
         if result > 0 {
             let retire = !(incremental && cqueue::buffer_more(flags));
             if retire {
                 self.provider.taken();
             }
-            return Some(self.recv.filled(buffer, result as u32, retire));
+            let full = self.recv.spare(buffer).1 == result as u32;
+            return (Some(self.recv.filled(buffer, result as u32, retire)), full);
         }
         // Kernels do not take a buffer for an end or an error; should one do so, it comes straight
         // back. (Of an incremental buffer the kernel says wrongly that it is done, when it received
@@ -93,7 +103,7 @@ impl Uring {
                 self.provide(buffer);
             }
         }
-        None
+        (None, false)
     }
 
     fn handle_send(&mut self, id: SocketId, result: i32, out: &mut Vec<Completion>) {

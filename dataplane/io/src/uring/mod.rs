@@ -12,6 +12,7 @@ mod setup;
 mod socket;
 mod sys;
 mod teardown;
+mod timed;
 mod user_data;
 
 use std::collections::VecDeque;
@@ -24,7 +25,9 @@ use io_uring::opcode;
 use self::buffers::Provider;
 use self::ring::Ring;
 use self::socket::{CLOSING, MEASURED, PAUSED, POLL, SEND, Socket};
+use self::timed::Timetable;
 use self::user_data::{Op, pack};
+use crate::host::now_ns;
 use crate::pace::Pace;
 use crate::pool::{RecvPool, Region, SendPool};
 use crate::slab::Slab;
@@ -52,6 +55,9 @@ pub(crate) struct Uring {
     alarm_value: Region,
     alarm_armed: bool,
     pace: Pace,
+    timetable: Timetable,
+    /// When the last wait ended.
+    woke_ns: u64,
     /// A submission failed for good: the next `wait` says so.
     fault: Option<io::Error>,
     stats: DriverStats,
@@ -80,6 +86,8 @@ impl Uring {
             alarm_value: Region::new(size_of::<u64>()).map_err(mmap)?,
             alarm_armed: false,
             pace: Pace::new(config.gather),
+            timetable: Timetable::new(config.gather),
+            woke_ns: 0,
             fault: None,
             stats: DriverStats::default(),
         })
@@ -148,8 +156,10 @@ impl Uring {
         };
         if !socket.flags.intersects(MEASURED) {
             socket.flags.insert(MEASURED);
+            self.stop_timing(id);
             // It is armed again, measured, when the cancellation is over.
             self.cancel_recv(id);
+            self.settle(id);
         }
     }
 
@@ -222,19 +232,27 @@ impl Uring {
         out: &mut Vec<Completion>,
     ) -> io::Result<()> {
         self.arm_alarm();
+        let until_fetch = self.fetch_when_due();
+        let fetching = until_fetch == Some(Duration::ZERO);
         let starving = self.feed_starved();
         self.provider.publish();
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
-        let idle = self.backlog.is_empty() && self.ring.harvested(0).is_none() && !starving;
+        let nothing = self.backlog.is_empty() && self.ring.harvested(0).is_none();
+        let idle = nothing && !starving && !fetching;
         out.append(&mut self.backlog);
 
-        let timeout = self.gather(idle, timeout)?;
+        let timeout = until_fetch.into_iter().chain(timeout).min();
+        let timeout = if fetching {
+            timeout
+        } else {
+            self.gather(idle, timeout)?
+        };
         let sleep = idle && timeout != Some(Duration::ZERO) && self.alarm.fall_asleep();
         let before = self.stats;
         let entered = if sleep {
-            self.ring.enter(1, timeout)
+            self.sleep(timeout)
         } else {
             self.ring.enter(0, None)
         };
@@ -242,6 +260,7 @@ impl Uring {
             out.push(Completion::Woken);
         }
         entered?;
+        self.woke_ns = now_ns();
         self.ring.harvest();
         self.handle_harvested(out);
         while self.ring.overflowed() {
@@ -250,10 +269,11 @@ impl Uring {
             self.ring.harvest();
             self.handle_harvested(out);
         }
-        self.pace.end(
-            self.stats.received_bytes - before.received_bytes,
-            self.stats.received - before.received,
-        );
+        if !fetching {
+            let bytes = self.stats.received_bytes - before.received_bytes;
+            let receives = self.stats.received - before.received;
+            self.pace.end(self.woke_ns, bytes, receives);
+        }
         Ok(())
     }
 

@@ -1,7 +1,8 @@
-//! What the io_uring driver remembers of a socket: 16 bytes.
+//! What the io_uring driver remembers of a socket: 32 bytes.
 
 use std::os::fd::OwnedFd;
 
+use crate::cadence::Cadence;
 use crate::flags::Flags;
 
 pub(crate) struct Socket {
@@ -10,6 +11,7 @@ pub(crate) struct Socket {
     pub(crate) flags: Flags,
     /// The buffer of the send in flight.
     pub(crate) send_buf: u16,
+    pub(crate) cadence: Cadence,
 }
 
 impl Socket {
@@ -19,6 +21,7 @@ impl Socket {
             fd,
             flags: Flags::default(),
             send_buf: 0,
+            cadence: Cadence::default(),
         }
     }
 }
@@ -39,11 +42,15 @@ pub(crate) const ENDED: Flags = Flags::bit(7);
 pub(crate) const CLOSING: Flags = Flags::bit(8);
 /// The owner wants little at a time.
 pub(crate) const MEASURED: Flags = Flags::bit(9);
+/// Received from at intervals.
+pub(crate) const TIMED: Flags = Flags::bit(10);
 
 /// With one of these the kernel still has a request of the socket.
 pub(crate) const IN_FLIGHT: Flags = RECV.or(SEND).or(POLL).or(CANCEL_RECV).or(CANCEL_POLL);
 /// With one of these no receive is to be armed. A cancellation on its way would hit the new one.
-pub(crate) const KEEPS_FROM_RECV: Flags = RECV
+pub(crate) const KEEPS_FROM_RECV: Flags = KEEPS_FROM_FETCH.or(TIMED);
+/// With one of these a timed socket is passed over.
+pub(crate) const KEEPS_FROM_FETCH: Flags = RECV
     .or(CANCEL_RECV)
     .or(PAUSED)
     .or(STARVED)

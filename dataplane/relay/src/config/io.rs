@@ -146,7 +146,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "io.gather",
         "DURATION",
         io.gather,
-        "Longest time that packets gather under load, which saves processor time and adds to their way; 0 for the shortest way"
+        "Longest time that packets gather under load, which saves processor time and adds to the way of busy clients' packets; 0 for the shortest way"
     ),
 ];
 

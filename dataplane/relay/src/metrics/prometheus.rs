@@ -352,7 +352,7 @@ fn observed(page: &mut Page, input: &MetricsInput) {
 /// What differs between shards: uneven load shows here.
 fn shards(page: &mut Page, shards: &[(usize, Snapshot)]) {
     type Reading = fn(&Snapshot) -> u64;
-    let families: [(&str, &str, &str, Reading); 13] = [
+    let families: [(&str, &str, &str, Reading); 14] = [
         ("connections", "gauge", "Connections.", |shard| {
             shard.stats.connections
         }),
@@ -407,6 +407,12 @@ fn shards(page: &mut Page, shards: &[(usize, Snapshot)]) {
         ("driver_receives_total", "counter", "Receives.", |shard| {
             shard.driver.received
         }),
+        (
+            "driver_fetches_total",
+            "counter",
+            "Receives of busy connections that were asked for at an interval.",
+            |shard| shard.driver.fetches,
+        ),
         (
             "driver_sends_total",
             "counter",
