@@ -240,6 +240,7 @@ impl Uplink {
             websocket: None,
             plaintext: ready.leftover,
             raw: rest.raw,
+            unsent: rest.unsent,
             active_tls: None,
             role: Role::Uplink {
                 uplink: self.uplink,

@@ -17,6 +17,7 @@ impl Thread {
             websocket,
             plaintext,
             raw,
+            unsent,
             active_tls,
             role,
         } = adopted;
@@ -85,11 +86,16 @@ impl Thread {
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
         }
+        self.counts.unsent_bytes += unsent.len() as u64;
+        let sending = match unsent.is_empty() {
+            true => Sending::Idle,
+            false => Sending::Rest { rest: unsent },
+        };
         self.conns[slot] = Some(Conn {
             id,
             socket,
             transport: Transport::new(tls, websocket),
-            sending: Sending::Idle,
+            sending,
             has_more: true,
             window_bytes: WINDOW_BYTES_MAX,
             is_mesh,
@@ -209,6 +215,7 @@ mod tests {
             websocket: None,
             plaintext: Vec::new(),
             raw: Vec::new(),
+            unsent: Vec::new(),
             active_tls: None,
             role: Role::Client {
                 client,

@@ -28,6 +28,8 @@ pub(crate) struct Adopted {
     pub(crate) plaintext: Vec<u8>,
     /// Bytes below TLS that were read past the handshake: whole or partial records.
     pub(crate) raw: Vec<u8>,
+    /// What the handshake wrote and has not sent: it goes before all else.
+    pub(crate) unsent: Vec<u8>,
     /// Counts it among the open TLS connections.
     pub(crate) active_tls: Option<ActiveTls>,
     pub(crate) role: Role,

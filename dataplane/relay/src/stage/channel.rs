@@ -1,5 +1,8 @@
 //! A stream with TLS under it, or without: plaintext in, plaintext out.
 //!
+//! What is written leaves when something has to be read, so that what belongs together costs one send, one segment and one
+//! wake-up of the peer.
+//!
 //! Used where connections are opened, by us or to us; after that the shards read and write for themselves.
 
 use std::io;
@@ -16,6 +19,9 @@ const READ_BYTES: usize = 8 << 10;
 
 /// The longest piece of plaintext sealed into one record here.
 const WRITE_BYTES: usize = 8 << 10;
+
+/// With so much to send, nothing more is waited for.
+const UNSENT_BYTES_MAX: usize = 16 << 10;
 
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,8 @@ pub(crate) struct Channel<'a, S> {
     tls: Option<Box<Session>>,
     /// Bytes read but not opened: a partial record, or more records than were asked for.
     raw: Vec<u8>,
+    /// Written, sealed, and not yet sent.
+    unsent: Vec<u8>,
     buffer: Vec<u8>,
 }
 
@@ -52,6 +60,8 @@ pub(crate) struct TlsFacts {
 pub(crate) struct Rest {
     pub(crate) tls: Option<Box<Session>>,
     pub(crate) raw: Vec<u8>,
+    /// Sealed bytes that are to be sent before all others.
+    pub(crate) unsent: Vec<u8>,
 }
 
 impl<'a, S: Stream> Channel<'a, S> {
@@ -61,6 +71,7 @@ impl<'a, S: Stream> Channel<'a, S> {
             stream,
             tls: None,
             raw: first,
+            unsent: Vec::new(),
             buffer: Vec::with_capacity(READ_BYTES),
         }
     }
@@ -76,8 +87,8 @@ impl<'a, S: Stream> Channel<'a, S> {
         loop {
             let bytes = channel.some_raw().await?;
             let result = handshake.handle_bytes(&bytes);
-            channel.send_all(|| handshake.poll_output()).await?;
-            if let Some(established) = result? {
+            channel.keep(|| handshake.poll_output());
+            if let Some(established) = channel.or_send(result).await? {
                 return Ok(channel.established(established));
             }
         }
@@ -92,11 +103,13 @@ impl<'a, S: Stream> Channel<'a, S> {
         let mut channel = Self::plain(stream, Vec::new());
         let mut handshake = ClientHandshake::new(config, name)?;
         loop {
-            channel.send_all(|| handshake.poll_output()).await?;
+            channel.keep(|| handshake.poll_output());
             let bytes = channel.some_raw().await?;
             let result = handshake.handle_bytes(&bytes);
-            channel.send_all(|| handshake.poll_output()).await?;
-            if let Some(established) = result? {
+            channel.keep(|| handshake.poll_output());
+            if let Some(established) = channel.or_send(result).await? {
+                // The server waits for its end.
+                channel.send().await?;
                 return Ok(channel.established(established));
             }
         }
@@ -117,33 +130,47 @@ impl<'a, S: Stream> Channel<'a, S> {
         }
     }
 
-    /// Writes plaintext.
+    /// Writes plaintext. It leaves with the next [`read`](Self::read) that has to wait, with [`send`](Self::send) or
+    /// [`close`](Self::close), or goes to [`Rest::unsent`].
     pub(crate) async fn write(&mut self, plaintext: &[u8]) -> Result<(), ChannelError> {
-        let Some(session) = &mut self.tls else {
-            return Ok(self.stream.write_all(plaintext.to_vec()).await?);
-        };
-        let mut out = Vec::new();
-        while let Some(record) = session.poll_output() {
-            out.extend_from_slice(&record);
+        let out = &mut self.unsent;
+        match &mut self.tls {
+            None => out.extend_from_slice(plaintext),
+            Some(session) => {
+                while let Some(record) = session.poll_output() {
+                    out.extend_from_slice(&record);
+                }
+                for piece in plaintext.chunks(WRITE_BYTES) {
+                    let start = out.len();
+                    let (prefix, suffix) = (session.prefix_len(), session.suffix_len());
+                    out.resize(start + prefix, 0);
+                    out.extend_from_slice(piece);
+                    out.resize(out.len() + suffix, 0);
+                    session.seal(&mut out[start..], piece.len())?;
+                }
+            }
         }
-        for piece in plaintext.chunks(WRITE_BYTES) {
-            let start = out.len();
-            let (prefix, suffix) = (session.prefix_len(), session.suffix_len());
-            out.resize(start + prefix, 0);
-            out.extend_from_slice(piece);
-            out.resize(out.len() + suffix, 0);
-            session.seal(&mut out[start..], piece.len())?;
+        if out.len() > UNSENT_BYTES_MAX {
+            self.send().await?;
         }
-        Ok(self.stream.write_all(out).await?)
+        Ok(())
+    }
+
+    /// Sends what was written.
+    pub(crate) async fn send(&mut self) -> Result<(), ChannelError> {
+        if !self.unsent.is_empty() {
+            let unsent = core::mem::take(&mut self.unsent);
+            self.stream.write_all(unsent).await?;
+        }
+        Ok(())
     }
 
     /// Says that nothing more will be sent.
     pub(crate) async fn close(&mut self) -> Result<(), ChannelError> {
         if let Some(session) = &mut self.tls {
-            let goodbye = session.close_notify();
-            self.stream.write_all(goodbye).await?;
+            self.unsent.extend_from_slice(&session.close_notify());
         }
-        Ok(())
+        self.send().await
     }
 
     /// Gives up the connection to whoever goes on with it.
@@ -151,6 +178,7 @@ impl<'a, S: Stream> Channel<'a, S> {
         Rest {
             tls: self.tls,
             raw: self.raw,
+            unsent: self.unsent,
         }
     }
 
@@ -183,10 +211,9 @@ impl<'a, S: Stream> Channel<'a, S> {
                 Ok(Opened::Data(_) | Opened::Handled) => {}
                 Ok(Opened::CloseNotify) => return Err(ChannelError::Closed),
                 Err(error) => {
-                    if let Some(alert) = session.poll_output() {
-                        self.stream.write_all(alert).await?;
-                    }
-                    return Err(error.into());
+                    self.unsent
+                        .extend(session.poll_output().into_iter().flatten());
+                    return self.or_send(Err(error)).await;
                 }
             }
         }
@@ -203,6 +230,7 @@ impl<'a, S: Stream> Channel<'a, S> {
     }
 
     async fn read_stream(&mut self) -> Result<Vec<u8>, ChannelError> {
+        self.send().await?;
         let mut buffer = core::mem::take(&mut self.buffer);
         if buffer.capacity() == 0 {
             buffer.reserve_exact(READ_BYTES);
@@ -215,17 +243,20 @@ impl<'a, S: Stream> Channel<'a, S> {
         }
     }
 
-    async fn send_all(
-        &self,
-        mut next: impl FnMut() -> Option<Vec<u8>>,
-    ) -> Result<(), ChannelError> {
-        let mut out = Vec::new();
+    fn keep(&mut self, mut next: impl FnMut() -> Option<Vec<u8>>) {
         while let Some(bytes) = next() {
-            out.extend_from_slice(&bytes);
+            self.unsent.extend_from_slice(&bytes);
         }
-        if !out.is_empty() {
-            self.stream.write_all(out).await?;
+    }
+
+    /// After an error nothing else follows what the peer should know of it.
+    async fn or_send<T, E>(&mut self, result: Result<T, E>) -> Result<T, ChannelError>
+    where
+        ChannelError: From<E>,
+    {
+        if result.is_err() {
+            self.send().await?;
         }
-        Ok(())
+        Ok(result?)
     }
 }

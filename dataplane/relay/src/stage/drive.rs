@@ -178,6 +178,7 @@ async fn upgrade<S: Stream>(
             if let Some(output) = machine.poll_output() {
                 let _ = timeout_at(deadline, channel.write(&output)).await;
             }
+            let _ = timeout_at(deadline, channel.send()).await;
             return Err(error.into());
         }
         if machine.stage() != stage {
@@ -242,6 +243,7 @@ fn adopt<S: Stream>(
         websocket: ready.websocket.map(Box::new),
         plaintext: ready.leftover,
         raw: rest.raw,
+        unsent: rest.unsent,
         active_tls,
         role: Role::Client {
             client: ready.client,
@@ -306,6 +308,30 @@ mod tests {
         }
     }
 
+    /// A stream that counts its sends.
+    struct Counted {
+        stream: TcpStream,
+        sends: Cell<u32>,
+    }
+
+    impl Stream for Counted {
+        async fn read(&self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+            Stream::read(&self.stream, buffer).await
+        }
+
+        async fn write_all(&self, bytes: Vec<u8>) -> io::Result<()> {
+            self.sends.set(self.sends.get() + 1);
+            Stream::write_all(&self.stream, bytes).await
+        }
+    }
+
+    async fn streams() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap());
+        let (theirs, ours) = tokio::join!(theirs, listener.accept());
+        (theirs.unwrap(), ours.unwrap().0)
+    }
+
     fn configs() -> (ServerConfig, ClientConfig) {
         let made = SelfSigned::generate(HOST, UnixTime::now()).unwrap();
         let pair = CertPair::from_pem(made.certificate_pem.as_bytes(), made.key_pem.as_bytes());
@@ -318,12 +344,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_goodbye_that_nobody_reads_has_its_time_too() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let theirs = TcpStream::connect(listener.local_addr().unwrap());
-        let (theirs, ours) = tokio::join!(theirs, listener.accept());
-        let (theirs, ours) = (theirs.unwrap(), ours.unwrap().0);
+        let (theirs, stream) = streams().await;
         let ours = Full {
-            stream: ours,
+            stream,
             is_full: Cell::new(false),
         };
         let (server, client) = configs();
@@ -339,5 +362,36 @@ mod tests {
         let closed = timeout(HTTP_TIMEOUT, close(&mut channel, deadline)).await;
         let error = closed.expect("it ends by itself").unwrap_err();
         assert_eq!(error.name(), "timeout");
+    }
+
+    #[tokio::test]
+    async fn what_belongs_together_is_sent_together() {
+        let (theirs, stream) = streams().await;
+        let ours = Counted {
+            stream,
+            sends: Cell::new(0),
+        };
+        let (server, client) = configs();
+        let name = ServerName::try_from(HOST).unwrap();
+        let serve = async {
+            let (mut channel, _) = Channel::accept(&ours, &server, Vec::new()).await.unwrap();
+            channel.write(b"key").await.unwrap();
+            channel.write(b"info").await.unwrap();
+            assert_eq!(channel.read().await.unwrap(), b"thanks");
+            // The handshake's flight; a ticket, and both pieces.
+            assert_eq!(ours.sends.get(), 2);
+            channel.write(b"bye").await.unwrap();
+            channel.close().await.unwrap();
+            assert_eq!(ours.sends.get(), 3);
+        };
+        let ask = async {
+            let (mut channel, _) = Channel::connect(&theirs, &client, name).await.unwrap();
+            assert_eq!(channel.read().await.unwrap(), b"key");
+            assert_eq!(channel.read().await.unwrap(), b"info");
+            channel.write(b"thanks").await.unwrap();
+            assert_eq!(channel.read().await.unwrap(), b"bye");
+            assert!(matches!(channel.read().await, Err(ChannelError::Closed)));
+        };
+        tokio::join!(serve, ask);
     }
 }
