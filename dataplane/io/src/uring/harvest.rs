@@ -58,6 +58,8 @@ impl Uring {
             return;
         }
         let timed = socket.flags.intersects(TIMED);
+        // Then the receive that was armed before may still bring something.
+        let cancelling = socket.flags.intersects(CANCEL_RECV);
         let bytes = buf.as_ref().map_or(0, RecvBuf::len);
         if let Some(buf) = buf {
             self.stats.received += 1;
@@ -72,7 +74,7 @@ impl Uring {
             let error = (result < 0).then(|| io::Error::from_raw_os_error(-result));
             out.push(Completion::Ended { token, error });
         }
-        if timed && result != -libc::ECANCELED {
+        if timed && !cancelling && result != -libc::ECANCELED {
             self.count_fetch(id, bytes, full);
         } else if !timed && bytes > 0 {
             self.count_arrival(id, bytes);
@@ -147,7 +149,7 @@ impl Uring {
         if result == -libc::EALREADY {
             if flag == CANCEL_POLL {
                 self.cancel_poll(id);
-            } else if socket.flags.intersects(PAUSED | CLOSING | MEASURED) {
+            } else if socket.flags.intersects(PAUSED | CLOSING | MEASURED | TIMED) {
                 self.cancel_recv(id);
             }
         }

@@ -86,7 +86,12 @@ impl Uring {
             alarm_value: Region::new(size_of::<u64>()).map_err(mmap)?,
             alarm_armed: false,
             pace: Pace::new(config.gather),
-            timetable: Timetable::new(config.gather),
+            // Without incremental buffers kernels differ in whether a receive that finds nothing takes its buffer.
+            timetable: Timetable::new(if shared {
+                config.gather
+            } else {
+                Duration::ZERO
+            }),
             woke_ns: 0,
             fault: None,
             stats: DriverStats::default(),
@@ -147,6 +152,7 @@ impl Uring {
             return;
         };
         socket.flags.insert(PAUSED);
+        self.stop_timing(id);
         self.cancel_recv(id);
     }
 

@@ -31,6 +31,8 @@ const SOCKETS_RESERVED: usize = 1024;
 
 pub(super) struct Timetable {
     sockets: Vec<SocketId>,
+    /// Those whose last fetch took all the room there was: there may be more.
+    again: Vec<SocketId>,
     /// When the last fetch was, and the next one is, once the turn of the last is over.
     began_ns: u64,
     due_ns: Option<u64>,
@@ -46,6 +48,7 @@ impl Timetable {
         let longest_ns = longest.min(Duration::from_secs(1)).as_nanos() as u64;
         Self {
             sockets: Vec::with_capacity(SOCKETS_RESERVED),
+            again: Vec::with_capacity(SOCKETS_RESERVED),
             began_ns: 0,
             due_ns: None,
             interval_ns: longest_ns / 2,
@@ -73,6 +76,7 @@ impl Timetable {
 
     pub(super) fn remove(&mut self, id: SocketId) {
         self.sockets.retain(|timed| *timed != id);
+        self.again.retain(|timed| *timed != id);
     }
 
     /// A fetch brought so much.
@@ -113,6 +117,12 @@ impl Uring {
         if self.timetable.is_empty() {
             return None;
         }
+        if !self.timetable.again.is_empty() {
+            let mut again = core::mem::take(&mut self.timetable.again);
+            again.drain(..).for_each(|id| _ = self.fetch(id));
+            self.timetable.again = again;
+            return Some(Duration::ZERO);
+        }
         let now_ns = now_ns();
         let due_ns = self.timetable.due_ns(now_ns);
         if now_ns < due_ns {
@@ -126,11 +136,11 @@ impl Uring {
     }
 
     /// Asks a timed socket for what it has. False when it has left the timetable.
-    pub(super) fn fetch(&mut self, id: SocketId) -> bool {
+    fn fetch(&mut self, id: SocketId) -> bool {
         let Some(socket) = self.sockets.get_mut(id) else {
             return false;
         };
-        if socket.flags.intersects(ENDED) {
+        if socket.flags.intersects(ENDED) || !socket.flags.intersects(TIMED) {
             return false;
         }
         if socket.flags.intersects(KEEPS_FROM_FETCH) {
@@ -179,7 +189,8 @@ impl Uring {
         if !socket.cadence.fetched(bytes) {
             self.stop_timing(id);
         } else if full {
-            self.fetch(id);
+            // With the next wait: a flush receives nothing new.
+            self.timetable.again.push(id);
         }
     }
 

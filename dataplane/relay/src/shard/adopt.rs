@@ -163,6 +163,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
+    use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::{Semaphore, oneshot};
     use towline_derp::connected::Connected;
@@ -226,6 +227,22 @@ mod tests {
             },
         };
         (theirs.unwrap(), Command::Adopt(Box::new(adopted)))
+    }
+
+    #[tokio::test]
+    async fn what_a_handshake_left_unsent_goes_out_though_the_client_errs_at_once() {
+        let shards = one_shard();
+        let (mut stream, adopt) = admitted(1, false, 0).await;
+        let Command::Adopt(mut adopted) = adopt else {
+            unreachable!("that is what was asked for");
+        };
+        adopted.unsent = b"server key".to_vec();
+        // A frame longer than any may be.
+        adopted.plaintext = vec![4, 0xff, 0xff, 0xff, 0xff];
+        shards.handles()[0].ask(Command::Adopt(adopted));
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).await.unwrap();
+        assert!(got.starts_with(b"server key"), "{got:?}");
     }
 
     #[tokio::test]

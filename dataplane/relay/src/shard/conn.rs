@@ -11,7 +11,7 @@ use crate::metrics::ActiveTls;
 /// The most that is sealed for a connection at once, while its socket takes everything ...
 pub(super) const WINDOW_BYTES_MAX: usize = 64 << 10;
 /// ... and while it does not. What is sealed cannot be dropped any more, so it must not grow stale.
-pub(super) const WINDOW_BYTES_MIN: usize = 16 << 10;
+pub(crate) const WINDOW_BYTES_MIN: usize = 16 << 10;
 
 pub(super) struct Conn {
     pub(super) id: ConnId,

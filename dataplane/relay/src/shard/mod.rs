@@ -18,4 +18,5 @@ mod turn;
 mod write;
 
 pub(crate) use command::{Adopted, Command, Role, ShardHandle, Snapshot};
+pub(crate) use conn::WINDOW_BYTES_MIN;
 pub(crate) use start::{Shards, ShardsOptions, random};

@@ -38,11 +38,13 @@ impl Thread {
     /// Sends the polite end of a connection, when nothing of it is under way: what is due to it already, such as the notice of
     /// a restart or the alert that says what it did wrong, goes first.
     pub(super) fn write_goodbye(&mut self, id: ConnId) {
-        if self
-            .conn(id)
-            .is_some_and(|conn| matches!(conn.sending, Sending::Idle))
-            && let Filled::Send(buf, bytes) = self.fill(id, true)
-        {
+        let may_write = self.conn(id).is_some_and(|conn| match &conn.sending {
+            Sending::Idle => true,
+            // What a handshake left unsent is no more. There is room for it beside a goodbye.
+            Sending::Rest { rest } => rest.len() <= WINDOW_BYTES_MIN,
+            Sending::UnderWay { .. } | Sending::Blocked { .. } => false,
+        });
+        if may_write && let Filled::Send(buf, bytes) = self.fill(id, true) {
             self.send(id, buf, bytes);
         }
     }
@@ -82,7 +84,7 @@ impl Thread {
             _ => None,
         };
         let filled = if and_goodbye {
-            fill_last(conn, out, &mut write_frames)
+            fill_last(conn, rest.as_deref(), out, &mut write_frames)
         } else {
             fill(conn, rest.as_deref(), out, &mut write_frames)
         };
@@ -206,10 +208,12 @@ enum Filled {
 /// Fills `out` for the last time. After an error of its layers only what they say themselves is left to be written.
 fn fill_last(
     conn: &mut Conn,
+    rest: Option<&[u8]>,
     out: &mut [u8],
     write_frames: &mut impl FnMut(&mut [u8]) -> (usize, bool),
 ) -> Result<usize, TlsError> {
-    let mut len = conn.transport.write_output(out)?;
+    let mut len = put(rest, out);
+    len += conn.transport.write_output(&mut out[len..])?;
     conn.window_bytes = WINDOW_BYTES_MIN;
     if let Ok(written) = fill(conn, None, &mut out[len..], write_frames) {
         len += written;
@@ -226,11 +230,7 @@ fn fill(
     out: &mut [u8],
     write_frames: &mut impl FnMut(&mut [u8]) -> (usize, bool),
 ) -> Result<usize, TlsError> {
-    let mut len = 0;
-    if let Some(rest) = rest {
-        out[..rest.len()].copy_from_slice(rest);
-        len = rest.len();
-    }
+    let mut len = put(rest, out);
     let window = conn.window_bytes.max(len).min(out.len());
     let out = &mut out[..window];
     conn.has_more = true;
@@ -257,6 +257,13 @@ fn fill(
         conn.has_more = more;
     }
     Ok(len)
+}
+
+/// Copies the sealed rest of the last send to the start of `out`; says how long it is.
+fn put(rest: Option<&[u8]>, out: &mut [u8]) -> usize {
+    let rest = rest.unwrap_or_default();
+    out[..rest.len()].copy_from_slice(rest);
+    rest.len()
 }
 
 /// With less room than this, nothing written does not mean that nothing waits.

@@ -20,8 +20,8 @@ const READ_BYTES: usize = 8 << 10;
 /// The longest piece of plaintext sealed into one record here.
 const WRITE_BYTES: usize = 8 << 10;
 
-/// With so much to send, nothing more is waited for.
-const UNSENT_BYTES_MAX: usize = 16 << 10;
+/// With more to send nothing is waited for: a shard sends that much at once, even beside a goodbye.
+const UNSENT_BYTES_MAX: usize = crate::shard::WINDOW_BYTES_MIN;
 
 /// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
