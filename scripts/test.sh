@@ -13,8 +13,9 @@ script_name="test"
 source "$(dirname "$0")/lib.sh"
 cd "$repo_dir"
 
-# Packages whose tests start a relay. Those of towline-io try every driver by themselves.
-relay_packages=(--package towline-relay --package towline-load --package towline)
+# Packages whose tests start a relay. Those of towline-io try every driver by themselves. towline-wire is there for the
+# features of its benchmarks' library: with them nothing is built that the stage `unit` did not build.
+relay_packages=(--package towline-relay --package towline-load --package towline --package towline-wire)
 
 # name | needs root | what it does
 stages="
