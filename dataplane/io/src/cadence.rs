@@ -5,6 +5,8 @@
 //! (`pace`) that makes nobody else wait: the thread still wakes for the packets of quiet sockets.
 //! A game of question and answer is found out, because its fetches bring no more than an arrival
 //! did, and left alone for longer each time.
+//!
+//! Kept with each socket of `uring`, which tells it of receives. Reads no clock, asks for nothing.
 
 /// Receives that bring less are worth waiting for more.
 const ARRIVAL_BYTES_FEW: usize = 8 << 10;

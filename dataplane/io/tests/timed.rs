@@ -200,3 +200,21 @@ fn the_end_of_a_busy_stream_is_seen() {
         assert_eq!(busy.received, busy.sent);
     }
 }
+
+#[test]
+fn a_busy_socket_that_always_has_more_does_not_keep_fetches_from_the_others() {
+    let mut busy = Busy::new(Features::all(), SMALL);
+    let (ours, mut other) = UnixStream::pair().unwrap();
+    busy.driver.add(ours.into(), 1).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    // Long enough for the other to be busy too.
+    for _ in 0..100 {
+        other.write_all(&[7; 10]).unwrap();
+        let mut got = 0;
+        while got == 0 {
+            assert!(Instant::now() < deadline, "{:?}", busy.driver.stats());
+            (0..40).for_each(|_| busy.send());
+            got = busy.wait().0;
+        }
+    }
+}

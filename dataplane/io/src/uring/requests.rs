@@ -28,10 +28,7 @@ impl Uring {
         let entry = if self.ring.features().contains(Features::MULTISHOT_RECV) && !measured {
             opcode::RecvMulti::new(fd, GROUP).build()
         } else {
-            opcode::Recv::new(fd, core::ptr::null_mut(), bytes)
-                .buf_group(GROUP)
-                .build()
-                .flags(squeue::Flags::BUFFER_SELECT)
+            receive_once(fd, bytes, 0)
         };
         self.push(&entry.user_data(pack(Op::Recv, id)));
     }
@@ -109,4 +106,13 @@ impl Uring {
             self.fault = Some(error);
         }
     }
+}
+
+/// A receive of at most `bytes` into a provided buffer; `flags` as for `recv`.
+pub(super) fn receive_once(fd: types::Fd, bytes: u32, flags: i32) -> squeue::Entry {
+    opcode::Recv::new(fd, core::ptr::null_mut(), bytes)
+        .buf_group(GROUP)
+        .flags(flags)
+        .build()
+        .flags(squeue::Flags::BUFFER_SELECT)
 }

@@ -1,14 +1,13 @@
 //! Busy sockets, fetched from together at intervals: when, and by which requests.
 //!
-//! See `cadence` for which sockets these are, and why.
+//! See `cadence` for which sockets these are, and why. Called by `wait`, before and while it sleeps, and by `harvest` for
+//! each receive. Nothing is received here: requests are queued, and complete with the rest.
 
 use std::io;
 use std::time::Duration;
 
-use io_uring::{opcode, squeue};
-
-use super::buffers::GROUP;
-use super::socket::{ENDED, KEEPS_FROM_FETCH, MEASURED, RECV, TIMED};
+use super::requests::receive_once;
+use super::socket::{ENDED, KEEPS_FROM_FETCH, MEASURED, PAUSED, RECV, TIMED};
 use super::user_data::{Op, pack};
 use super::{Uring, ring};
 use crate::SocketId;
@@ -117,17 +116,17 @@ impl Uring {
         if self.timetable.is_empty() {
             return None;
         }
-        if !self.timetable.again.is_empty() {
-            let mut again = core::mem::take(&mut self.timetable.again);
-            again.drain(..).for_each(|id| _ = self.fetch(id));
-            self.timetable.again = again;
-            return Some(Duration::ZERO);
-        }
+        let mut again = core::mem::take(&mut self.timetable.again);
+        let any_again = !again.is_empty();
+        again.drain(..).for_each(|id| _ = self.fetch(id));
+        self.timetable.again = again;
         let now_ns = now_ns();
         let due_ns = self.timetable.due_ns(now_ns);
         if now_ns < due_ns {
-            return Some(Duration::from_nanos(due_ns - now_ns));
+            let left_ns = if any_again { 0 } else { due_ns - now_ns };
+            return Some(Duration::from_nanos(left_ns));
         }
+        // Also while some have more than a fetch takes: the others do not wait for these.
         self.timetable.begin(now_ns);
         let mut sockets = core::mem::take(&mut self.timetable.sockets);
         sockets.retain(|id| self.fetch(*id));
@@ -148,18 +147,10 @@ impl Uring {
         }
         socket.flags.insert(RECV);
         self.stats.fetches += 1;
+        let fd = ring::fd(&socket.fd);
         // MSG_DONTWAIT: completes at once, with something or not.
-        let entry = opcode::Recv::new(
-            ring::fd(&socket.fd),
-            core::ptr::null_mut(),
-            self.recv.buffer_bytes(),
-        )
-        .buf_group(GROUP)
-        .flags(libc::MSG_DONTWAIT)
-        .build()
-        .flags(squeue::Flags::BUFFER_SELECT)
-        .user_data(pack(Op::Recv, id));
-        self.push(&entry);
+        let entry = receive_once(fd, self.recv.buffer_bytes(), libc::MSG_DONTWAIT);
+        self.push(&entry.user_data(pack(Op::Recv, id)));
         true
     }
 
@@ -169,7 +160,7 @@ impl Uring {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
-        if quick_us == 0 || socket.flags.intersects(MEASURED) {
+        if quick_us == 0 || socket.flags.intersects(MEASURED.or(PAUSED)) {
             return;
         }
         let now_us = (self.woke_ns / 1000) as u32;

@@ -289,18 +289,20 @@ mod tests {
 
     const HOST: &str = "relay.example";
 
-    /// A stream whose peer may stop reading, with its buffers full already.
-    struct Full {
+    /// A stream that counts its sends, and whose peer may stop reading, with its buffers full already.
+    struct Watched {
         stream: TcpStream,
+        sends: Cell<u32>,
         is_full: Cell<bool>,
     }
 
-    impl Stream for Full {
+    impl Stream for Watched {
         async fn read(&self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
             Stream::read(&self.stream, buffer).await
         }
 
         async fn write_all(&self, bytes: Vec<u8>) -> io::Result<()> {
+            self.sends.set(self.sends.get() + 1);
             if self.is_full.get() {
                 std::future::pending().await
             }
@@ -308,28 +310,17 @@ mod tests {
         }
     }
 
-    /// A stream that counts its sends.
-    struct Counted {
-        stream: TcpStream,
-        sends: Cell<u32>,
-    }
-
-    impl Stream for Counted {
-        async fn read(&self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
-            Stream::read(&self.stream, buffer).await
-        }
-
-        async fn write_all(&self, bytes: Vec<u8>) -> io::Result<()> {
-            self.sends.set(self.sends.get() + 1);
-            Stream::write_all(&self.stream, bytes).await
-        }
-    }
-
-    async fn streams() -> (TcpStream, TcpStream) {
+    /// The peer's end, and ours.
+    async fn streams() -> (TcpStream, Watched) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let theirs = TcpStream::connect(listener.local_addr().unwrap());
         let (theirs, ours) = tokio::join!(theirs, listener.accept());
-        (theirs.unwrap(), ours.unwrap().0)
+        let ours = Watched {
+            stream: ours.unwrap().0,
+            sends: Cell::new(0),
+            is_full: Cell::new(false),
+        };
+        (theirs.unwrap(), ours)
     }
 
     fn configs() -> (ServerConfig, ClientConfig) {
@@ -344,11 +335,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_goodbye_that_nobody_reads_has_its_time_too() {
-        let (theirs, stream) = streams().await;
-        let ours = Full {
-            stream,
-            is_full: Cell::new(false),
-        };
+        let (theirs, ours) = streams().await;
         let (server, client) = configs();
         let name = ServerName::try_from(HOST).unwrap();
         let (accepted, connected) = tokio::join!(
@@ -366,11 +353,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_belongs_together_is_sent_together() {
-        let (theirs, stream) = streams().await;
-        let ours = Counted {
-            stream,
-            sends: Cell::new(0),
-        };
+        let (theirs, ours) = streams().await;
         let (server, client) = configs();
         let name = ServerName::try_from(HOST).unwrap();
         let serve = async {
