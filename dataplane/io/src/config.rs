@@ -43,9 +43,10 @@ pub struct DriverConfig {
     /// The io_uring features that may be used; what the kernel lacks is left out silently and can
     /// be read from [`crate::Driver::features`].
     pub features: Features,
-    /// How long completions may gather under a middling load (`pace`) and packets of a busy socket
-    /// before they are fetched (`cadence`, io_uring only), which is the most that this adds to the
-    /// time a packet takes; zero: not at all. Makes the timers of the thread precise.
+    /// How long packets of a busy socket may gather before they are fetched (`cadence`, io_uring
+    /// only), and four times as long as completions may under a middling load (`pace`), for which
+    /// everybody waits. The most that this adds to the time a packet takes; zero: nothing gathers.
+    /// Otherwise the timers of the thread are made precise.
     pub gather: Duration,
     /// epoll only: receives of one socket in one turn, before the next socket has its go.
     pub recv_burst: u32,
@@ -65,7 +66,7 @@ impl Default for DriverConfig {
             sq_entries: 1024,
             cq_entries: 8192,
             features: Features::all(),
-            gather: Duration::from_micros(500),
+            gather: Duration::from_millis(2),
             recv_burst: 4,
         }
     }

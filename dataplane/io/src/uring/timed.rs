@@ -13,17 +13,19 @@ use super::{Uring, ring};
 use crate::SocketId;
 use crate::host::now_ns;
 
-/// What a socket may add to the interval: its fetch, the acknowledgement and the send that follow
-/// cost some 4 µs, an eighth of this.
-const SOCKET_NS: u64 = 32_000;
+/// What a socket adds to the interval: its fetch, the acknowledgement and the send that follow
+/// cost 10 to 30 µs whatever they carry, and so this part of the thread's time at most.
+const SOCKET_NS: u64 = 100_000;
+/// The interval of few sockets, as a part of the longest.
+const INTERVAL_FEW: u64 = 4;
 /// Fetches that bring this much make the interval shorter.
 const FETCH_BYTES_ENOUGH: u64 = 20 << 10;
 /// The shortest interval.
 const INTERVAL_NS_MIN: u64 = 20_000;
-/// The longest sleep in one piece. A virtual processor that halts for longer may be given away, and
-/// returns late: with 250 µs in one piece the 99th percentile of the round trips beside bulk was
-/// three times longer. With half of this it was no shorter, and a packet cost a tenth more.
-const NAP_NS: u64 = 100_000;
+/// The longest sleep in one piece. KVM gives a virtual processor away that halts for longer than
+/// 200 µs (its `halt_poll_ns`), and it returns late and with cold caches: with 250 µs in one piece the 99th
+/// percentile of the round trips beside bulk was six times longer. With 100 µs a packet cost a tenth more.
+const NAP_NS: u64 = 160_000;
 
 /// Places reserved in the list, which grows with the most busy sockets at a time.
 const SOCKETS_RESERVED: usize = 1024;
@@ -50,7 +52,7 @@ impl Timetable {
             again: Vec::with_capacity(SOCKETS_RESERVED),
             began_ns: 0,
             due_ns: None,
-            interval_ns: longest_ns / 2,
+            interval_ns: longest_ns / INTERVAL_FEW,
             longest_ns,
             bytes: 0,
         }
@@ -95,7 +97,8 @@ impl Timetable {
     /// Begins a fetch: sets the interval by what the last one brought.
     fn begin(&mut self, now_ns: u64) {
         let sockets = self.sockets.len() as u64;
-        let longest_ns = (sockets * SOCKET_NS).clamp(self.longest_ns / 2, self.longest_ns);
+        let longest_ns =
+            (sockets * SOCKET_NS).clamp(self.longest_ns / INTERVAL_FEW, self.longest_ns);
         let step_ns = self.interval_ns / 8;
         self.interval_ns = if self.bytes >= sockets * FETCH_BYTES_ENOUGH {
             (self.interval_ns - step_ns).max(INTERVAL_NS_MIN)
@@ -216,7 +219,7 @@ impl Uring {
 mod tests {
     use super::*;
 
-    const LONGEST: Duration = Duration::from_micros(400);
+    const LONGEST: Duration = Duration::from_micros(800);
     const MICRO: u64 = 1000;
 
     fn id(slot: u32) -> SocketId {
@@ -241,18 +244,18 @@ mod tests {
     fn the_interval_grows_with_the_sockets_and_shrinks_when_fetches_bring_enough() {
         let interval = |sockets, bytes| timetable(sockets, bytes).interval_ns / MICRO;
         assert_eq!(interval(1, 1400), 200);
-        assert_eq!(interval(10, 1400), 320);
-        assert_eq!(interval(1000, 1400), 400);
+        assert_eq!(interval(5, 1400), 500);
+        assert_eq!(interval(1000, 1400), 800);
         assert_eq!(interval(4, 64 << 10), INTERVAL_NS_MIN / MICRO);
     }
 
     #[test]
     fn the_next_fetch_is_an_interval_later_or_when_the_thread_has_rested_as_long_as_it_worked() {
-        let due = |turn_us| timetable(4, 1400).due_ns(turn_us * MICRO) / MICRO;
+        let due = |turn_us| timetable(2, 1400).due_ns(turn_us * MICRO) / MICRO;
         assert_eq!(due(20), 200);
         assert_eq!(due(150), 300);
         assert_eq!(due(900), 1100, "a long turn is not followed by a long rest");
-        let mut timetable = timetable(4, 1400);
+        let mut timetable = timetable(2, 1400);
         timetable.due_ns(20 * MICRO);
         assert_eq!(timetable.due_ns(190 * MICRO), 200 * MICRO, "decided once");
     }
