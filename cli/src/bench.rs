@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use towline_load::{LoadError, Options, Trust};
-use towline_relay::config::{parse_bytes, parse_duration};
-use towline_wire::MeshKey;
+use towline_relay::config::{MeshKeySource, parse_bytes, parse_duration};
 
 use crate::failure::Failure;
 use crate::print::{self, Output};
@@ -258,13 +257,11 @@ fn options(relay: &RelayArgs) -> Result<Options, Failure> {
         None if relay.connecting.insecure => Trust::Insecure,
         None => Trust::Host,
     };
+    // As the relay reads it: of a file during rotation, the key that is sent.
     let mesh_key = match &relay.connecting.mesh_key {
         Some(path) => {
-            let text = std::fs::read(path)
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-            let key = MeshKey::from_hex(text.trim_ascii())
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-            Some(key)
+            let keys = MeshKeySource::File(path.clone()).load();
+            keys.map_err(|error| usage(&error))?.into_iter().next()
         }
         None => None,
     };

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Each variant names one cause and what removes it.
+/// Each variant names one cause and what removes it. Its words are whole: there is no `source` to print besides.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
@@ -28,12 +28,12 @@ pub enum DriverError {
     },
     /// A seccomp filter (or a security module) refuses the system call.
     #[error(
-        "io_uring: refused by a seccomp filter or a security module ({source}), as container \
+        "io_uring: refused by a seccomp filter or a security module ({cause}), as container \
          runtimes do by default; allow io_uring_setup, io_uring_enter and io_uring_register"
     )]
     Seccomp {
         /// EPERM, EACCES, or ENOSYS on a kernel that has io_uring.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Locked memory is bounded too low (Linux before 5.12), or the memory cgroup is full.
     #[error(
@@ -45,49 +45,49 @@ pub enum DriverError {
         limit_bytes: u64,
     },
     /// No descriptor left.
-    #[error("{what}: out of file descriptors ({source}); raise RLIMIT_NOFILE")]
+    #[error("{what}: out of file descriptors ({cause}); raise RLIMIT_NOFILE")]
     Descriptors {
         /// The call that failed.
         what: &'static str,
         /// EMFILE or ENFILE.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The sizes make no sense.
     #[error("driver configuration: {0}")]
     Config(&'static str),
     /// Anything else.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Os {
         /// The call that failed.
         what: &'static str,
         /// As the kernel gave it.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl DriverError {
     /// For calls other than `io_uring_setup`.
-    pub(crate) fn os(what: &'static str, source: io::Error) -> Self {
-        match source.raw_os_error() {
-            Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { what, source },
-            _ => Self::Os { what, source },
+    pub(crate) fn os(what: &'static str, cause: io::Error) -> Self {
+        match cause.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Self::Descriptors { what, cause },
+            _ => Self::Os { what, cause },
         }
     }
 
     /// For a failed `io_uring_setup` with no flags left that an older kernel may refuse.
-    pub(crate) fn setup(source: io::Error, host: &HostFacts) -> Self {
+    pub(crate) fn setup(cause: io::Error, host: &HostFacts) -> Self {
         let what = "io_uring_setup";
-        match source.raw_os_error() {
-            Some(libc::ENOSYS) if host.has_io_uring() => Self::Seccomp { source },
+        match cause.raw_os_error() {
+            Some(libc::ENOSYS) if host.has_io_uring() => Self::Seccomp { cause },
             Some(libc::ENOSYS) => Self::KernelTooOld {
                 release: host.release.clone(),
                 missing: "io_uring_setup",
             },
             Some(libc::EPERM) => match host.io_uring_disabled {
                 Some(value @ 1..) => Self::Sysctl { value },
-                _ => Self::Seccomp { source },
+                _ => Self::Seccomp { cause },
             },
-            Some(libc::EACCES) => Self::Seccomp { source },
+            Some(libc::EACCES) => Self::Seccomp { cause },
             Some(libc::ENOMEM) => Self::Memlock {
                 limit_bytes: host.memlock_bytes,
             },
@@ -95,7 +95,7 @@ impl DriverError {
                 release: host.release.clone(),
                 missing: "a setup flag",
             },
-            _ => Self::os(what, source),
+            _ => Self::os(what, cause),
         }
     }
 }
