@@ -240,10 +240,18 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         error => Failure::Failed(error.into()),
     });
     bar.clear();
+    let report = report?;
     match relay.output {
-        Output::Json => print::json(&report?),
-        Output::Table => print::text(&report::table(&report?)),
+        Output::Json => print::json(&report)?,
+        Output::Table => print::text(&report::table(&report))?,
     }
+    if report.clients_lost > 0 && report.clients_lost == report.clients {
+        return Err(Failure::Failed(anyhow::anyhow!(
+            "the relay closed all {} connections while it was measured; the figures are of the time before too",
+            report.clients
+        )));
+    }
+    Ok(())
 }
 
 /// What the arguments mean to the load generator.

@@ -1,5 +1,4 @@
-//! `towline relay limit`: changes the rate limit of a connected client until it disconnects or the
-//! relay reloads its limits.
+//! `towline relay limit`: changes the rate limit of a connected client until it disconnects.
 
 use clap::Args;
 use serde_json::json;
@@ -18,7 +17,7 @@ pub(crate) struct LimitArgs {
     /// Key of the client, as `towline relay clients` shows it
     #[arg(value_name = "NODEKEY")]
     key: NodePublic,
-    /// What it may send in a second, such as 500kB or 2MiB; none lifts the limit
+    /// What it may send in a second, such as 500kB or 2MiB; none lifts the limit, also that of --client-rate
     #[arg(value_name = "BYTES", value_parser = parse_rate)]
     bytes_per_second: u64,
     /// Burst, such as 64KiB; never less than one whole packet

@@ -6,6 +6,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use towline_relay::config::{LogConfig, LogFormat};
 
@@ -15,6 +16,8 @@ use crate::failure::Failure;
 pub(crate) fn start(format: LogFormat, filter: EnvFilter) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A full disk or a dead reader costs lines, not the relay: the complaint about it would panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // The journal stamps each line itself.
     let stamped = std::env::var_os("JOURNAL_STREAM").is_none();
@@ -49,12 +52,26 @@ fn filter(
         Some(rust_log) if !level_given && !rust_log.is_empty() => ("RUST_LOG", rust_log),
         _ => ("--log-level", config.level.clone()),
     };
-    EnvFilter::try_new(&directives).map_err(|error| {
+    let wrong = |why: &dyn std::fmt::Display| {
         Failure::usage(format!(
-            "{place}: {directives:?} is no level ({error}); give error, warn, info, debug or trace"
+            "{place}: {directives:?} is no level ({why}); give error, warn, info, debug, trace or off"
         ))
-    })
+    };
+    for level in directives
+        .split(',')
+        .filter(|word| !word.contains(['=', '[']))
+    {
+        // By itself a word that is no level names a target, and silences all others.
+        level
+            .trim()
+            .parse::<LevelFilter>()
+            .map_err(|error| wrong(&error))?;
+    }
+    EnvFilter::try_new(format!("{UNHEARD},{directives}")).map_err(|error| wrong(&error))
 }
+
+/// What rustls says of a client's handshake holds as many bytes as the client likes. Who wants it names `rustls`.
+const UNHEARD: &str = "rustls=error";
 
 #[cfg(test)]
 mod tests {
@@ -71,10 +88,27 @@ mod tests {
 
     #[test]
     fn a_level_that_was_given_wins_over_rust_log() {
-        assert_eq!(level(None, None), "info");
-        assert_eq!(level(None, Some("")), "info");
-        assert_eq!(level(None, Some("debug")), "debug");
-        assert_eq!(level(Some("warn"), Some("debug")), "warn");
-        assert_eq!(level(Some("warn,towline_relay=loud"), None), "refused");
+        assert_eq!(level(None, None), "rustls=error,info");
+        assert_eq!(level(None, Some("")), "rustls=error,info");
+        assert_eq!(level(None, Some("debug")), "rustls=error,debug");
+        assert_eq!(level(Some("warn"), Some("debug")), "rustls=error,warn");
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused() {
+        for given in [
+            "warn,towline_relay=loud",
+            "wran",
+            "",
+            "info,",
+            "info,towline_relay",
+        ] {
+            assert_eq!(level(Some(given), None), "refused", "{given}");
+        }
+    }
+
+    #[test]
+    fn rustls_is_heard_by_who_names_it() {
+        assert_eq!(level(Some("info,rustls=debug"), None), "rustls=debug,info");
     }
 }

@@ -134,7 +134,7 @@ fn admission(status: &Status) -> String {
         text.push_str(&format!(", {} answers cached", units::count(answers)));
     }
     if admission.controller_reachable == Some(false) {
-        text.push_str(", CONTROLLER NOT REACHABLE");
+        text.push_str(", CONTROLLER DOES NOT ANSWER, OR NOT USABLY");
     }
     text
 }

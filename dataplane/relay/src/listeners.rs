@@ -1,6 +1,7 @@
 //! The sockets that the relay listens on: those that the service manager passed, and for whatever it did not pass its
 //! own. Serving them is `stage`'s and `stun`'s. Called once, by the start.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use anyhow::{Context as _, bail};
@@ -201,9 +202,18 @@ fn bind(address: ListenAddress) -> anyhow::Result<TcpListener> {
         Err(_) if address.ip.is_none() => listen(ipv4_wildcard(address), ListenOptions::default()),
         bound => bound,
     };
-    bound.with_context(|| {
-        format!("listening on {address}; is another server there, or does the port need root?")
-    })
+    bound.map_err(|error| refused(address, error))
+}
+
+/// Why an address cannot be listened on, and what may help.
+fn refused(address: ListenAddress, error: io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "; another server is there",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    };
+    anyhow::Error::new(error).context(format!("listening on {address}{hint}"))
 }
 
 fn bind_stun(address: ListenAddress) -> anyhow::Result<UdpSocket> {

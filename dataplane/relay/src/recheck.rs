@@ -23,8 +23,8 @@ use crate::admission::Recheck;
 use crate::relay::Relay;
 use crate::shard;
 
-/// How often the settings are looked at while nobody is to be asked about.
-const IDLE: Duration = Duration::from_secs(1);
+/// How often the settings are looked at between questions.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// When the controller last allowed each connected key. What admission remembers is bounded, and may be less than these.
 type Confirmed = Arc<Mutex<HashMap<NodePublic, Time>>>;
@@ -45,44 +45,53 @@ pub(crate) async fn run(relay: Arc<Relay>) {
     let places = Arc::new(Semaphore::new(ADMISSION_RECHECKS_MAX));
     // Without randomness the order is the same after each start, which harms nobody.
     let order_key = shard::random().unwrap_or_default();
-    loop {
+    'rounds: loop {
         let settings = relay.config().admission.clone();
         let start = Instant::now();
         let clients = match settings.recheck_time.is_zero() || settings.verify_url.is_none() {
             true => Vec::new(),
             false => in_order(relay.all_clients().await, &order_key),
         };
-        // Who fails open would let them in again at once.
-        let keep_time = (!settings.fail_open).then_some(settings.keep_time);
         if clients.is_empty() {
-            sleep_until(start + IDLE).await;
+            sleep_until(start + LOOK).await;
             continue;
         }
         let connected: HashSet<_> = clients.iter().map(|(request, _)| request.key).collect();
         lock(&confirmed).retain(|key, _| connected.contains(key));
         let share = settings.recheck_time.div_f64(clients.len() as f64);
         for (index, (request, connected_at)) in clients.into_iter().enumerate() {
-            sleep_until(start + share.mul_f64(index as f64 + jitter())).await;
+            let due = start + share.mul_f64(index as f64 + jitter());
+            if !is_due(&relay, due, settings.recheck_time).await {
+                continue 'rounds;
+            }
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
                 return;
             };
             let (relay, confirmed) = (Arc::clone(&relay), Arc::clone(&confirmed));
             tokio::spawn(async move {
-                recheck(&relay, &confirmed, &request, connected_at, keep_time).await;
+                recheck(&relay, &confirmed, &request, connected_at).await;
                 drop(place);
             });
         }
-        sleep_until(start + settings.recheck_time).await;
+        is_due(&relay, start + settings.recheck_time, settings.recheck_time).await;
     }
 }
 
-async fn recheck(
-    relay: &Relay,
-    confirmed: &Confirmed,
-    request: &AdmitRequest,
-    connected_at: Time,
-    keep_time: Option<Duration>,
-) {
+/// Waits until `due`. False as soon as the time of a round is another than `recheck_time`.
+async fn is_due(relay: &Relay, due: Instant, recheck_time: Duration) -> bool {
+    loop {
+        if relay.config().admission.recheck_time != recheck_time {
+            return false;
+        }
+        let now = Instant::now();
+        if due <= now {
+            return true;
+        }
+        sleep_until(due.min(now + LOOK)).await;
+    }
+}
+
+async fn recheck(relay: &Relay, confirmed: &Confirmed, request: &AdmitRequest, connected_at: Time) {
     let now = Time(towline_io::host::now_ns());
     let answer = relay.admission().recheck(now, request).await;
     let last_answers = [
@@ -90,6 +99,9 @@ async fn recheck(
         lock(confirmed).get(&request.key).copied(),
     ];
     let unheard = unheard(now, last_answers, connected_at);
+    let settings = relay.config();
+    // Who fails open would let them in again at once.
+    let keep_time = (!settings.admission.fail_open).then_some(settings.admission.keep_time);
     match outcome(answer, unheard, keep_time) {
         Outcome::Confirmed => {
             lock(confirmed).insert(request.key, now);

@@ -93,6 +93,8 @@ impl Observed {
 /// The running relay.
 pub(crate) struct Relay {
     config: ArcSwap<RelayConfig>,
+    /// What runs of it where only a restart applies a change.
+    started: RelayConfig,
     pub(crate) server_public: NodePublic,
     /// Of the start: only a restart changes it.
     hostname: String,
@@ -124,6 +126,7 @@ impl Relay {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
             hostname: parts.config.tls.hostname.clone(),
+            started: parts.config.clone(),
             config: ArcSwap::from_pointee(parts.config),
             server_public: parts.server_public,
             shards: Arc::clone(&parts.context.shards),
@@ -180,7 +183,14 @@ impl Relay {
                 return;
             }
         };
-        for setting in old.needing_restart(&new) {
+        if let Err(error) = Admission::new(&new.admission) {
+            warn!(
+                error = format!("{error:#}"),
+                "configuration not reloaded; the old one stays"
+            );
+            return;
+        }
+        for setting in self.started.needing_restart(&new) {
             warn!(
                 setting = setting.long,
                 "changed, but only a restart applies it"
@@ -242,6 +252,7 @@ impl Relay {
     fn reload_allowed(&self) {
         match self.context.admission.reload() {
             Ok(Some(allowed)) => {
+                info!(keys = allowed.len(), "allowed keys read again");
                 for shard in self.shards.handles() {
                     shard.ask(Command::KeepOnly(allowed.clone()));
                 }

@@ -127,13 +127,13 @@ impl Shard {
         }
     }
 
-    /// Gives the connections of a key a limit of their own, or (`None`) the default; returns how many
-    /// there are. Mesh peers stay without limit.
+    /// Gives the connections of a key a limit of their own, or (`None`) none, whatever the default; returns
+    /// how many there are. Mesh peers stay without limit.
     pub fn set_client_limit(&mut self, key: &NodePublic, limit: Option<RateLimit>) -> u32 {
         let conns = self.conns_of(key);
         for slot in &conns {
-            self.conns[*slot].rate_is_own = limit.is_some();
-            self.limit_conn(*slot, limit.or(self.config.rate_limit));
+            self.conns[*slot].rate_is_own = true;
+            self.limit_conn(*slot, limit);
         }
         conns.len() as u32
     }

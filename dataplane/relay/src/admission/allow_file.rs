@@ -20,7 +20,10 @@ pub(super) struct AllowFile {
 
 struct State {
     keys: Arc<HashSet<NodePublic>>,
+    /// Of the file that the keys are from, or that was complained of.
     seen: Option<FileStamp>,
+    /// Of the file at the last look.
+    looked: Option<FileStamp>,
 }
 
 impl AllowFile {
@@ -29,7 +32,11 @@ impl AllowFile {
         let keys = Arc::new(read(path)?);
         Ok(Self {
             path: path.to_owned(),
-            state: Mutex::new(State { keys, seen }),
+            state: Mutex::new(State {
+                keys,
+                looked: seen.clone(),
+                seen,
+            }),
         })
     }
 
@@ -41,8 +48,13 @@ impl AllowFile {
         self.state().keys.len() as u64
     }
 
+    /// True once a changed file was the same at two looks: some programs write in place, piece by piece.
     pub(super) fn has_changed(&self) -> bool {
-        FileStamp::of(&self.path) != self.state().seen
+        let now = FileStamp::of(&self.path);
+        let mut state = self.state();
+        let is_steady = state.looked == now;
+        state.looked = now;
+        is_steady && state.looked != state.seen
     }
 
     /// Reads the file again. A broken one leaves the keys as they were, and is complained of once.
@@ -110,6 +122,7 @@ mod tests {
         let file = AllowFile::open(&path).unwrap();
         assert!(file.allows(&key) && !file.has_changed());
         fs::write(&path, "broken").unwrap();
+        assert!(!file.has_changed(), "it may be half written");
         assert!(file.has_changed());
         let error = format!("{:#}", file.reload().unwrap_err());
         assert!(
@@ -121,7 +134,7 @@ mod tests {
         assert!(file.reload().unwrap().is_empty());
         assert!(!file.allows(&key));
         fs::remove_file(&path).unwrap();
-        assert!(file.has_changed());
+        assert!(!file.has_changed() && file.has_changed());
         assert!(file.reload().is_err() && !file.has_changed());
     }
 

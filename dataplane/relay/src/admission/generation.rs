@@ -21,6 +21,10 @@ pub(crate) struct AllowedKeys {
 }
 
 impl AllowedKeys {
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     pub(crate) fn allow(&self, key: &NodePublic) -> bool {
         self.keys.contains(key)
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use towline_wire::limits;
 
@@ -11,6 +12,9 @@ use super::{
     CertMode, DERPER_HOSTNAME, Environment, ListenAddress, MeshKeySource, Origins, Problem,
     RelayConfig, TlsSwitch, key_file, rate_file, settings,
 };
+
+/// Beyond it nothing is saved any more.
+const GATHER_MAX: Duration = Duration::from_millis(100);
 
 /// Port of development mode, above the plain relays of Tailscale's tests.
 const DEV_PORT: u16 = 3340;
@@ -37,8 +41,10 @@ pub(super) fn settle(
     rules.server_key();
     rules.mesh();
     rules.client_rate();
+    rules.connections();
     rules.half_open();
     rules.queue();
+    rules.gather();
     rules.admission();
     rules.admin();
 }
@@ -228,6 +234,30 @@ impl Rules<'_> {
         self.config.limits.client_rate.raise_burst();
     }
 
+    fn connections(&mut self) {
+        let limits = &self.config.limits;
+        let (per_second, burst) = (limits.accept_per_second, limits.accept_burst);
+        if limits.connections_max == Some(0) {
+            self.problem(
+                "connections-max",
+                "with 0 nobody could connect; give at least 1",
+            );
+        }
+        if burst == 0 && per_second.is_finite() {
+            self.problem(
+                "accept-connection-burst",
+                "with 0 nobody could connect; give at least 1",
+            );
+        }
+        if per_second.is_finite() && !self.given("accept-connection-burst") {
+            self.warnings.push(
+                "--accept-connection-limit limits nothing with its default burst, which derper has too; \
+                give --accept-connection-burst as well"
+                    .to_owned(),
+            );
+        }
+    }
+
     fn half_open(&mut self) {
         if self.config.limits.half_open_max == 0 {
             self.problem(
@@ -243,6 +273,17 @@ impl Rules<'_> {
             self.problem("queue-bytes-max", format!(
                 "give at least {least}: the largest packet of one sender must leave room for another's"
             ));
+        }
+    }
+
+    fn gather(&mut self) {
+        if self.config.io.gather > GATHER_MAX {
+            self.problem(
+                "io-gather",
+                format!(
+                    "busy clients would wait so long again and again; give at most {GATHER_MAX:?}"
+                ),
+            );
         }
     }
 

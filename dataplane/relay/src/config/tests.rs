@@ -223,6 +223,16 @@ fn derpers_variables_count_below_ours() {
 }
 
 #[test]
+fn a_connection_limit_that_limits_nothing_is_warned_of() {
+    let limit = ("accept-connection-limit", "5");
+    let warnings = |arguments: &[(&str, &str)]| sources(arguments).load().unwrap().warnings;
+    let alone = warnings(&[("listen", ":80"), limit]);
+    assert!(alone[0].contains("--accept-connection-burst"));
+    let burst = ("accept-connection-burst", "5");
+    assert!(warnings(&[("listen", ":80"), limit, burst]).is_empty());
+}
+
+#[test]
 fn the_development_mesh_key_stays_in_the_environment() {
     let sources = Sources {
         environment: environment(&[("TAILSCALE_DERPER_MESH_KEY", "hunter2")]),
@@ -313,7 +323,7 @@ fn a_wrong_file_names_line_key_and_remedy() {
 
 #[test]
 fn contradictions_name_the_place_and_the_remedy() {
-    let cases: [(&[(&str, &str)], &str); 15] = [
+    let cases: [(&[(&str, &str)], &str); 18] = [
         (&[], "--hostname: say the name"),
         (
             &[("hostname", "192.0.2.1")],
@@ -359,6 +369,22 @@ fn contradictions_name_the_place_and_the_remedy() {
         (
             &[("listen", ":80"), ("accept-connection-limit", "-1")],
             "--accept-connection-limit: -1",
+        ),
+        (
+            &[
+                ("listen", ":80"),
+                ("accept-connection-limit", "5"),
+                ("accept-connection-burst", "0"),
+            ],
+            "--accept-connection-burst: with 0 nobody could connect",
+        ),
+        (
+            &[("listen", ":80"), ("connections-max", "0")],
+            "--connections-max: with 0 nobody could connect",
+        ),
+        (
+            &[("listen", ":80"), ("io-gather", "1s")],
+            "--io-gather: busy clients would wait",
         ),
         (
             &[("listen", ":80"), ("queue-bytes-max", "1000")],

@@ -8,8 +8,12 @@ use towline_derp::relay::{MESSAGE_HEAD_BYTES_MAX, Mailbox, MailboxFull, Message,
 use towline_io::Waker;
 use towline_wire::limits::PACKET_BYTES_MAX;
 
-/// Bytes in flight between two shards. Beyond it packets are dropped and counted; memory is touched as used.
-pub(super) const RING_BYTES: usize = 4 << 20;
+/// The most bytes in flight between two shards. Beyond it packets are dropped and counted; memory is touched as used, and in
+/// the long run all of it.
+pub(super) const RING_BYTES_MAX: usize = 4 << 20;
+const RING_BYTES_MIN: usize = 1 << 20;
+/// The rings to one shard have this together while they are not the smallest.
+const RINGS_BYTES: usize = 16 << 20;
 
 /// Bytes taken from one shard before they are written: what one send can carry to one connection. More would only move the
 /// wait from the ring to that connection's queue, and overflow it.
@@ -24,7 +28,13 @@ const RECORD_BYTES_MAX: usize = MESSAGE_HEAD_BYTES_MAX + PACKET_BYTES_MAX;
 
 const LEN_BYTES: usize = 4;
 
-const _: () = assert!(RING_BYTES >= 8 * (LEN_BYTES + RECORD_BYTES_MAX));
+const _: () = assert!(RING_BYTES_MIN >= RECEIVE_BYTES + LEN_BYTES + RECORD_BYTES_MAX);
+
+/// Bytes of each ring among so many shards.
+fn ring_bytes(shards: usize) -> usize {
+    let others = shards.saturating_sub(1).max(1);
+    (RINGS_BYTES / others).clamp(RING_BYTES_MIN, RING_BYTES_MAX)
+}
 
 /// What one shard writes to the others.
 pub(super) struct Outboxes {
@@ -66,7 +76,7 @@ pub(super) fn mesh_of_rings(shards: u16) -> Vec<(Outboxes, Inboxes)> {
             let (outbox, inbox) = if writer == reader {
                 (None, None)
             } else {
-                let (producer, consumer) = RingBuffer::new(RING_BYTES);
+                let (producer, consumer) = RingBuffer::new(ring_bytes(shards));
                 (
                     Some(Outbox {
                         ring: producer,
@@ -175,6 +185,14 @@ mod tests {
     use super::*;
     use towline_derp::relay::{Control, UplinkId};
     use towline_wire::NodePublic;
+
+    #[test]
+    fn many_shards_do_not_take_all_memory_for_their_rings() {
+        let all = |shards| shards * (shards - 1) * ring_bytes(shards);
+        assert_eq!(ring_bytes(2), RING_BYTES_MAX);
+        assert!(all(16) <= 256 << 20);
+        assert!(all(64) <= 4 << 30);
+    }
 
     #[test]
     fn records_arrive_in_order_and_a_full_ring_refuses() {

@@ -18,7 +18,7 @@ use super::carry::Carries;
 use super::command::{Command, Snapshot};
 use super::conn::{Conn, Sending};
 use super::drain::Drain;
-use super::mailbox::{Inboxes, Outboxes, RING_BYTES, TAKEN_BYTES_MAX};
+use super::mailbox::{Inboxes, Outboxes, RING_BYTES_MAX, TAKEN_BYTES_MAX};
 use super::patience::Patience;
 use super::rounds::Rounds;
 use super::stalled::SocketRules;
@@ -39,7 +39,7 @@ const PASS_ON_BYTES: usize = 512 << 10;
 const _: () = assert!(PASS_ON_BYTES * 4 <= QUEUE_DATA_BYTES_MAX);
 
 /// Shares of the rings that are taken at most before receives are looked at again: whole rings.
-const TAKES_MAX: usize = RING_BYTES / TAKEN_BYTES_MAX;
+const TAKES_MAX: usize = RING_BYTES_MAX / TAKEN_BYTES_MAX;
 
 /// Places reserved in the lists of a turn, which grow with the busiest turn.
 const RESERVED: usize = 1024;
