@@ -57,15 +57,12 @@ fn filter(
             "{place}: {directives:?} is no level ({why}); give error, warn, info, debug, trace or off"
         ))
     };
-    for level in directives
-        .split(',')
-        .filter(|word| !word.contains(['=', '[']))
-    {
-        // By itself a word that is no level names a target, and silences all others.
-        level
-            .trim()
-            .parse::<LevelFilter>()
-            .map_err(|error| wrong(&error))?;
+    for word in directives.split(',').map(str::trim) {
+        // By itself a word that is no level would name a target, and silence all others.
+        let is_level = !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+        if !is_level && !word.contains(['=', '[']) {
+            return Err(wrong(&format_args!("what is {word:?}?")));
+        }
     }
     EnvFilter::try_new(format!("{UNHEARD},{directives}")).map_err(|error| wrong(&error))
 }

@@ -34,14 +34,9 @@ use crate::stage::{self, AcceptLimit, Context, Listener, Places};
 use crate::stun;
 use crate::watchdog;
 
-/// Descriptors that are not connections: rings, listeners, files, the admin socket. Where there are few in all, a quarter of
-/// them.
+/// Descriptors that are not connections: rings, listeners, files, the admin socket, second descriptors of half-open
+/// connections. Where there are few in all, a quarter of them.
 const DESCRIPTORS_RESERVED: u64 = 256;
-
-/// Half-open connections have one part of so many of the descriptors ...
-const HALF_OPEN_SHARE: u64 = 4;
-/// ... and take so many each.
-const HALF_OPEN_DESCRIPTORS: u64 = 2;
 
 /// Connections of one relay at most, however many descriptors it may have.
 const CONNECTIONS_MAX: u32 = 1 << 20;
@@ -141,7 +136,7 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
     let counters = Arc::new(Counters::default());
     let stun_counters = Arc::new(stun::StunCounters::default());
     let admission = Arc::new(Admission::new(&config.admission)?);
-    let places = Places::new(half_open_max(&config, descriptors) as usize);
+    let places = Places::new(config.limits.half_open_max as usize);
     let (drain, draining) = watch::channel(None);
     let observed = Arc::new(Observed {
         shards: Arc::clone(&shards),
@@ -236,20 +231,10 @@ pub(crate) fn rate_limit(config: &RelayConfig) -> Option<RateLimit> {
     })
 }
 
-/// How many connections may be in their handshake at once: they must not take the descriptors that clients, files and the
-/// admin socket need.
-fn half_open_max(config: &RelayConfig, descriptors: u64) -> u32 {
-    let by_descriptors = descriptors / HALF_OPEN_SHARE / HALF_OPEN_DESCRIPTORS;
-    let by_descriptors = u32::try_from(by_descriptors).unwrap_or(u32::MAX);
-    config.limits.half_open_max.min(by_descriptors).max(1)
-}
-
 /// How many clients the relay takes at once.
 fn connections_max(config: &RelayConfig, descriptors: u64) -> u32 {
-    let reserved = DESCRIPTORS_RESERVED.min(descriptors / 4);
-    let half_open = u64::from(half_open_max(config, descriptors)) * HALF_OPEN_DESCRIPTORS;
-    let by_descriptors = descriptors.saturating_sub(reserved + half_open);
-    let by_descriptors = u32::try_from(by_descriptors).unwrap_or(u32::MAX);
+    let by_descriptors =
+        u32::try_from(descriptors - DESCRIPTORS_RESERVED.min(descriptors / 4)).unwrap_or(u32::MAX);
     let wanted = config.limits.connections_max.unwrap_or(by_descriptors);
     wanted.clamp(1, CONNECTIONS_MAX)
 }
@@ -350,25 +335,4 @@ pub(crate) async fn ask_all<T>(
         answers.extend(reply.await);
     }
     answers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn half_open_connections_leave_descriptors_to_clients_and_files() {
-        let config = RelayConfig::default();
-        for descriptors in [20, 400, 20_000, 1 << 20] {
-            let half_open = u64::from(half_open_max(&config, descriptors));
-            let clients = u64::from(connections_max(&config, descriptors));
-            assert!(half_open >= 1 && clients >= 1);
-            assert!(
-                half_open * HALF_OPEN_DESCRIPTORS + clients < descriptors,
-                "{descriptors}"
-            );
-        }
-        let half_open = half_open_max(&config, 1 << 20);
-        assert_eq!(half_open, config.limits.half_open_max, "there is plenty");
-    }
 }

@@ -125,7 +125,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.half_open_max",
         "COUNT",
         limits.half_open_max,
-        "Connections in their handshake at once, shared fairly between sources; fewer where an eighth of the file descriptors is less"
+        "Connections in their handshake at once, shared fairly between sources"
     ),
     setting!(
         Limits,
