@@ -12,6 +12,9 @@ use towline_relay::config::{LogConfig, LogFormat};
 
 use crate::failure::Failure;
 
+/// What rustls says of a client's handshake holds as many bytes as the client likes. Who wants it names `rustls`.
+const UNHEARD: &str = "rustls=error";
+
 /// Sends log lines that pass `filter` to stderr.
 pub(crate) fn start(format: LogFormat, filter: EnvFilter) {
     let lines = tracing_subscriber::fmt()
@@ -66,9 +69,6 @@ fn filter(
     }
     EnvFilter::try_new(format!("{UNHEARD},{directives}")).map_err(|error| wrong(&error))
 }
-
-/// What rustls says of a client's handshake holds as many bytes as the client likes. Who wants it names `rustls`.
-const UNHEARD: &str = "rustls=error";
 
 #[cfg(test)]
 mod tests {

@@ -3,12 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+mod support;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::{PATIENCE, Started, page};
+
 struct Relay {
-    process: Child,
+    process: Started,
     port: u16,
     _dir: tempfile::TempDir,
 }
@@ -30,7 +34,7 @@ impl Relay {
             .spawn()
             .unwrap();
         let relay = Self {
-            process,
+            process: Started(process),
             port,
             _dir: dir,
         };
@@ -46,21 +50,13 @@ impl Relay {
         let output = Command::new(env!("CARGO_BIN_EXE_towline"))
             .args(["bench", "relay", &format!("http://127.0.0.1:{}", self.port)])
             .args(line.split_whitespace())
-            .args(["--relay-pid", &self.process.id().to_string()])
+            .args(["--relay-pid", &self.process.0.id().to_string()])
             .args("--output json --quiet --duration 300ms --warm-up 100ms".split(' '))
             .output()
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{line}: {stderr}");
         serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is the test's to find out.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -120,4 +116,33 @@ fn a_relay_that_is_not_there_is_said() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("cannot connect"), "{stderr}");
+}
+
+#[test]
+fn a_relay_that_ends_meanwhile_is_said() {
+    let mut relay = Relay::start();
+    let bench = Command::new(env!("CARGO_BIN_EXE_towline"))
+        .args([
+            "bench",
+            "relay",
+            &format!("http://127.0.0.1:{}", relay.port),
+        ])
+        .args("--pairs 1 --output json --quiet --duration 3s --warm-up 0s".split(' '))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], relay.port));
+    let deadline = Instant::now() + PATIENCE;
+    while page(address, "/debug/varz").contains("\nderp_packets_received 0\n") {
+        assert!(Instant::now() < deadline, "no packet comes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    relay.process.0.kill().unwrap();
+    let output = bench.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("closed all 2 connections"), "{stderr}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["clients_lost"], 2, "{report}");
 }

@@ -1,8 +1,16 @@
 //! The binary itself: what it prints and how it ends.
 
-use std::fs;
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
+
+mod support;
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use support::{PATIENCE, Started, page};
 
 fn towline(line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_towline"));
@@ -149,4 +157,30 @@ fn an_exposed_key_is_exit_code_2() {
     assert!(!text.contains(&hex), "{text}");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     ends(&format!("relay -a :0 -c {} --check", key.display()), 0);
+}
+
+#[test]
+fn a_full_disk_costs_log_lines_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = unused.local_addr().unwrap();
+    drop(unused);
+    let relay = Command::new(env!("CARGO_BIN_EXE_towline"))
+        .args(["relay", "-stun=false", "-http-port", "-1"])
+        .args(["-a", &address.to_string(), "-c"])
+        .arg(dir.path().join("relay.key"))
+        .stderr(File::options().write(true).open("/dev/full").unwrap())
+        .spawn()
+        .unwrap();
+    let mut relay = Started(relay);
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(address).is_err() {
+        assert_eq!(relay.0.try_wait().unwrap(), None, "it ended");
+        assert!(Instant::now() < deadline, "it does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(page(address, "/derp/probe").starts_with("HTTP/1.1 200"));
+    let kill = Command::new("kill").arg(relay.0.id().to_string()).status();
+    assert!(kill.unwrap().success());
+    assert!(relay.0.wait().unwrap().success());
 }

@@ -73,6 +73,11 @@ impl Default for DriverConfig {
 }
 
 impl DriverConfig {
+    /// How long everybody may wait for completions to gather, busy or not.
+    pub(crate) fn gather_all(&self) -> Duration {
+        self.gather / 4
+    }
+
     /// What is wrong with the sizes, if anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         let powers = [

@@ -29,6 +29,34 @@ impl FileStamp {
     }
 }
 
+/// Remembers what files looked like when they were last taken, or refused. Looking and reading are the caller's.
+pub(crate) struct Watch<S> {
+    taken: S,
+    last: S,
+}
+
+impl<S: Clone + PartialEq> Watch<S> {
+    /// `stamp` is of the files that are in use.
+    pub(crate) fn new(stamp: S) -> Self {
+        Self {
+            taken: stamp.clone(),
+            last: stamp,
+        }
+    }
+
+    /// True once for each change, when the files were the same at two looks: some programs write them in place, piece by
+    /// piece or one after the other.
+    pub(crate) fn look(&mut self, stamp: S) -> bool {
+        let settled = stamp == self.last;
+        self.last = stamp;
+        let changed = settled && self.last != self.taken;
+        if changed {
+            self.taken = self.last.clone();
+        }
+        changed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

@@ -61,7 +61,7 @@ pub(crate) async fn run(relay: Arc<Relay>) {
         let share = settings.recheck_time.div_f64(clients.len() as f64);
         for (index, (request, connected_at)) in clients.into_iter().enumerate() {
             let due = start + share.mul_f64(index as f64 + jitter());
-            if !is_due(&relay, due, settings.recheck_time).await {
+            if !wait_until_due(&relay, due, settings.recheck_time).await {
                 continue 'rounds;
             }
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -73,12 +73,12 @@ pub(crate) async fn run(relay: Arc<Relay>) {
                 drop(place);
             });
         }
-        is_due(&relay, start + settings.recheck_time, settings.recheck_time).await;
+        wait_until_due(&relay, start + settings.recheck_time, settings.recheck_time).await;
     }
 }
 
-/// Waits until `due`. False as soon as the time of a round is another than `recheck_time`.
-async fn is_due(relay: &Relay, due: Instant, recheck_time: Duration) -> bool {
+/// Waits; true at `due`, false as soon as the time of a round is another than `recheck_time`.
+async fn wait_until_due(relay: &Relay, due: Instant, recheck_time: Duration) -> bool {
     loop {
         if relay.config().admission.recheck_time != recheck_time {
             return false;

@@ -93,11 +93,9 @@ impl Observed {
 /// The running relay.
 pub(crate) struct Relay {
     config: ArcSwap<RelayConfig>,
-    /// What runs of it where only a restart applies a change.
+    /// Of the start: what runs where only a restart applies a change.
     started: RelayConfig,
     pub(crate) server_public: NodePublic,
-    /// Of the start: only a restart changes it.
-    hostname: String,
     pub(crate) shards: Arc<Shards>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) listeners: Vec<ListenerStatus>,
@@ -125,7 +123,6 @@ pub(crate) struct Parts {
 impl Relay {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
-            hostname: parts.config.tls.hostname.clone(),
             started: parts.config.clone(),
             config: ArcSwap::from_pointee(parts.config),
             server_public: parts.server_public,
@@ -175,15 +172,16 @@ impl Relay {
     /// Reads the configuration again and applies what can change while the relay runs. What is broken is said and leaves
     /// the old in place.
     pub(crate) async fn reload(&self) {
-        let old = self.config();
-        let new = match old.reload() {
+        let new = match self.started.reload() {
             Ok(loaded) => loaded.config,
             Err(error) => {
                 warn!(%error, "configuration not reloaded; the old one stays");
                 return;
             }
         };
-        if let Err(error) = Admission::new(&new.admission) {
+        // Before anything else is applied: with broken keys nothing is.
+        let admission = self.context.admission.configure(&new.admission);
+        if let Err(error) = admission.and_then(|()| self.reload_allowed()) {
             warn!(
                 error = format!("{error:#}"),
                 "configuration not reloaded; the old one stays"
@@ -227,13 +225,6 @@ impl Relay {
         {
             warn!(%error, "certificate not reloaded; the old one stays");
         }
-        if let Err(error) = self.context.admission.configure(&new.admission) {
-            warn!(
-                error = format!("{error:#}"),
-                "admission not reloaded; the old rules stay"
-            );
-        }
-        self.reload_allowed();
         self.config.store(Arc::new(new));
         info!("reloaded");
     }
@@ -242,27 +233,26 @@ impl Relay {
     pub(crate) async fn watch_allow_file(self: Arc<Self>) {
         loop {
             tokio::time::sleep(ALLOW_FILE_CHECK).await;
-            if self.context.admission.changed() {
-                self.reload_allowed();
+            if self.context.admission.changed()
+                && let Err(error) = self.reload_allowed()
+            {
+                warn!(
+                    error = format!("{error:#}"),
+                    "allowed keys not reloaded; the old ones stay"
+                );
             }
         }
     }
 
     /// Clients whose key is not in the file any more are closed, where the file alone decides.
-    fn reload_allowed(&self) {
-        match self.context.admission.reload() {
-            Ok(Some(allowed)) => {
-                info!(keys = allowed.len(), "allowed keys read again");
-                for shard in self.shards.handles() {
-                    shard.ask(Command::KeepOnly(allowed.clone()));
-                }
+    fn reload_allowed(&self) -> anyhow::Result<()> {
+        if let Some(allowed) = self.context.admission.reload()? {
+            info!(keys = allowed.len(), "allowed keys read again");
+            for shard in self.shards.handles() {
+                shard.ask(Command::KeepOnly(allowed.clone()));
             }
-            Ok(None) => {}
-            Err(error) => warn!(
-                error = format!("{error:#}"),
-                "allowed keys not reloaded; the old ones stay"
-            ),
         }
+        Ok(())
     }
 
     /// What a person should know.
@@ -302,7 +292,7 @@ impl AdminHandler for Relay {
             process_id: std::process::id(),
             uptime_ms: self.observed.started.elapsed().as_millis() as u64,
             server_key: self.server_public,
-            hostname: self.hostname.clone(),
+            hostname: self.started.tls.hostname.clone(),
             draining: self.drain.borrow().is_some(),
             driver: driver_status(&self.shards),
             admission: admission_status(&self.context.admission),

@@ -82,7 +82,7 @@ impl Epoll {
             writable: Vec::with_capacity(EVENTS_MAX),
             backlog: Vec::with_capacity(config.send_buffers.into()),
             alarm,
-            pace: Pace::new(config.gather / 4),
+            pace: Pace::new(config.gather_all()),
             recv_burst: config.recv_burst,
             recv_bytes_max: config.recv_buffer_bytes,
             turn: 1,

@@ -85,7 +85,7 @@ impl Uring {
             alarm: Alarm::new().map_err(|error| DriverError::os("eventfd", error))?,
             alarm_value: Region::new(size_of::<u64>()).map_err(mmap)?,
             alarm_armed: false,
-            pace: Pace::new(config.gather / 4),
+            pace: Pace::new(config.gather_all()),
             // Without incremental buffers kernels differ in whether a receive that finds nothing takes its buffer.
             timetable: Timetable::new(if shared {
                 config.gather

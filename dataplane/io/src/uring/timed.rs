@@ -14,7 +14,7 @@ use crate::SocketId;
 use crate::host::now_ns;
 
 /// What a socket adds to the interval: its fetch, the acknowledgement and the send that follow
-/// cost 10 to 30 µs whatever they carry, and so this part of the thread's time at most.
+/// cost 10 to 30 µs whatever they carry: together a tenth to a third of the thread's time, at most.
 const SOCKET_NS: u64 = 100_000;
 /// The interval of few sockets, as a part of the longest.
 const INTERVAL_FEW: u64 = 4;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use towline_wire::NodePublic;
 
 use crate::bounded_file;
-use crate::file_stamp::FileStamp;
+use crate::file_stamp::{FileStamp, Watch};
 
 /// A larger file is refused: about 800,000 keys.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -20,10 +20,7 @@ pub(super) struct AllowFile {
 
 struct State {
     keys: Arc<HashSet<NodePublic>>,
-    /// Of the file that the keys are from, or that was complained of.
-    seen: Option<FileStamp>,
-    /// Of the file at the last look.
-    looked: Option<FileStamp>,
+    watch: Watch<Option<FileStamp>>,
 }
 
 impl AllowFile {
@@ -34,8 +31,7 @@ impl AllowFile {
             path: path.to_owned(),
             state: Mutex::new(State {
                 keys,
-                looked: seen.clone(),
-                seen,
+                watch: Watch::new(seen),
             }),
         })
     }
@@ -48,13 +44,10 @@ impl AllowFile {
         self.state().keys.len() as u64
     }
 
-    /// True once a changed file was the same at two looks: some programs write in place, piece by piece.
+    /// True once for each change that has settled, as [`Watch::look`].
     pub(super) fn has_changed(&self) -> bool {
         let now = FileStamp::of(&self.path);
-        let mut state = self.state();
-        let is_steady = state.looked == now;
-        state.looked = now;
-        is_steady && state.looked != state.seen
+        self.state().watch.look(now)
     }
 
     /// Reads the file again. A broken one leaves the keys as they were, and is complained of once.
@@ -62,7 +55,7 @@ impl AllowFile {
         let seen = FileStamp::of(&self.path);
         let keys = read(&self.path);
         let mut state = self.state();
-        state.seen = seen;
+        state.watch = Watch::new(seen);
         state.keys = Arc::new(keys?);
         Ok(Arc::clone(&state.keys))
     }

@@ -13,7 +13,7 @@ use towline_tls::cert::{CertError, CertPair};
 use zeroize::Zeroizing;
 
 use crate::bounded_file;
-use crate::file_stamp::FileStamp;
+use crate::file_stamp::{FileStamp, Watch};
 
 /// Larger than any chain that a handshake can carry; stops a mistaken path from filling memory.
 const FILE_BYTES_MAX: u64 = 256 << 10;
@@ -108,12 +108,11 @@ impl PairFiles {
     pub(super) fn stamp(&self) -> Stamp {
         Stamp([&self.certificate, &self.key].map(|path| FileStamp::of(path)))
     }
-}
 
-impl Stamp {
-    /// Both files are there.
-    pub(super) fn is_whole(&self) -> bool {
-        self.0.iter().all(Option::is_some)
+    /// True once for each change, when both files are there and have settled: half of a change is no pair.
+    pub(super) fn have_changed(&self, watch: &mut Watch<Stamp>) -> bool {
+        let stamp = self.stamp();
+        stamp.0.iter().all(Option::is_some) && watch.look(stamp)
     }
 }
 

@@ -19,14 +19,13 @@ use towline_wire::NodePublic;
 use towline_wire::derp_map::DerpNode;
 
 use self::acme::Acme;
-use self::files::{PairFiles, PairFilesError};
-use self::manual::Watch;
+use self::files::{PairFiles, PairFilesError, Stamp};
 use crate::admin::{CertificateState, CertificateStatus};
 use crate::config::{CertMode, TlsConfig};
+use crate::file_stamp::Watch;
 
 mod acme;
 mod files;
-mod manual;
 mod retry;
 mod self_signed;
 #[cfg(test)]
@@ -64,7 +63,7 @@ enum Source {
     Off,
     Manual {
         files: PairFiles,
-        watch: Box<Mutex<Watch>>,
+        watch: Box<Mutex<Watch<Stamp>>>,
     },
     SelfSigned(PairFiles),
     Acme(Box<Acme>),
@@ -266,7 +265,7 @@ impl Certificates {
         }
     }
 
-    async fn keep_manual(&self, files: &PairFiles, watch: &Mutex<Watch>) {
+    async fn keep_manual(&self, files: &PairFiles, watch: &Mutex<Watch<Stamp>>) {
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             self.look_at_files(files, watch);
@@ -274,9 +273,9 @@ impl Certificates {
     }
 
     /// Says how it went once for each change, whichever way it goes.
-    fn look_at_files(&self, files: &PairFiles, watch: &Mutex<Watch>) {
+    fn look_at_files(&self, files: &PairFiles, watch: &Mutex<Watch<Stamp>>) {
         let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if !watch.look(files.stamp()) {
+        if !files.have_changed(&mut watch) {
             return;
         }
         match self.reload() {

@@ -42,7 +42,6 @@ pub(super) fn settle(
     rules.mesh();
     rules.client_rate();
     rules.connections();
-    rules.half_open();
     rules.queue();
     rules.gather();
     rules.admission();
@@ -237,32 +236,24 @@ impl Rules<'_> {
     fn connections(&mut self) {
         let limits = &self.config.limits;
         let (per_second, burst) = (limits.accept_per_second, limits.accept_burst);
-        if limits.connections_max == Some(0) {
-            self.problem(
-                "connections-max",
-                "with 0 nobody could connect; give at least 1",
-            );
-        }
-        if burst == 0 && per_second.is_finite() {
-            self.problem(
+        let zeros = [
+            ("connections-max", limits.connections_max == Some(0)),
+            ("half-open-max", limits.half_open_max == 0),
+            (
                 "accept-connection-burst",
-                "with 0 nobody could connect; give at least 1",
-            );
+                burst == 0 && per_second.is_finite(),
+            ),
+        ];
+        for (setting, is_zero) in zeros {
+            if is_zero {
+                self.problem(setting, "with 0 nobody could connect; give at least 1");
+            }
         }
         if per_second.is_finite() && !self.given("accept-connection-burst") {
             self.warnings.push(
                 "--accept-connection-limit limits nothing with its default burst, which derper has too; \
                 give --accept-connection-burst as well"
                     .to_owned(),
-            );
-        }
-    }
-
-    fn half_open(&mut self) {
-        if self.config.limits.half_open_max == 0 {
-            self.problem(
-                "half-open-max",
-                "with 0 nobody could connect; give at least 1",
             );
         }
     }

@@ -30,10 +30,9 @@ const LEN_BYTES: usize = 4;
 
 const _: () = assert!(RING_BYTES_MIN >= RECEIVE_BYTES + LEN_BYTES + RECORD_BYTES_MAX);
 
-/// Bytes of each ring among so many shards.
+/// Bytes of each ring among so many shards, two at least.
 fn ring_bytes(shards: usize) -> usize {
-    let others = shards.saturating_sub(1).max(1);
-    (RINGS_BYTES / others).clamp(RING_BYTES_MIN, RING_BYTES_MAX)
+    (RINGS_BYTES / (shards - 1)).clamp(RING_BYTES_MIN, RING_BYTES_MAX)
 }
 
 /// What one shard writes to the others.
