@@ -337,12 +337,18 @@ func (r *Relay) Log(t testing.TB) string {
 	return string(text)
 }
 
+var portsTaken sync.Map
+
 // freePort finds a port that is free for TCP and UDP. It lies below the range that the kernel takes
-// the ports of outgoing connections from, so that no client of another test gets it meanwhile.
+// the ports of outgoing connections from, so that no client of another test gets it meanwhile. No test gets
+// one that another got: that one's relay may not listen yet. Other packages' tests take theirs from elsewhere.
 func freePort(t testing.TB, host string) int {
 	t.Helper()
-	for range 100 {
-		port := 12000 + rand.IntN(20000)
+	for range 1000 {
+		port := 12000 + os.Getpid()%20*1000 + rand.IntN(1000)
+		if _, taken := portsTaken.LoadOrStore(port, true); taken {
+			continue
+		}
 		addr := net.JoinHostPort(host, fmt.Sprint(port))
 		listener, err := net.Listen("tcp", addr)
 		if err != nil {
