@@ -339,13 +339,33 @@ func (r *Relay) Log(t testing.TB) string {
 
 var portsTaken sync.Map
 
+// portRange is the first of the thousand ports that this process may give its tests. An abstract socket, which
+// ends with the process, keeps the other packages' tests off: to see whether a port is free they would listen on it for
+// a moment, and that looks like a relay that has started.
+var portRange = sync.OnceValues(func() (int, error) {
+	var err error
+	for first := 12000; first < 32000; first += 1000 {
+		if portLock, err = net.Listen("unix", fmt.Sprintf("@towline-interop-ports-%d", first)); err == nil {
+			return first, nil
+		}
+	}
+	return 0, err
+})
+
+// portLock is held until the process ends.
+var portLock net.Listener
+
 // freePort finds a port that is free for TCP and UDP. It lies below the range that the kernel takes
 // the ports of outgoing connections from, so that no client of another test gets it meanwhile. No test gets
-// one that another got: that one's relay may not listen yet. Other packages' tests take theirs from elsewhere.
+// one that another got: that one's relay may not listen yet.
 func freePort(t testing.TB, host string) int {
 	t.Helper()
+	first, err := portRange()
+	if err != nil {
+		t.Fatalf("no ports for the tests: %v", err)
+	}
 	for range 1000 {
-		port := 12000 + os.Getpid()%20*1000 + rand.IntN(1000)
+		port := first + rand.IntN(1000)
 		if _, taken := portsTaken.LoadOrStore(port, true); taken {
 			continue
 		}
