@@ -5,9 +5,10 @@
 mod support;
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{PATIENCE, Started, page};
@@ -183,4 +184,35 @@ fn a_full_disk_costs_log_lines_only() {
     let kill = Command::new("kill").arg(relay.0.id().to_string()).status();
     assert!(kill.unwrap().success());
     assert!(relay.0.wait().unwrap().success());
+}
+
+#[test]
+fn with_too_few_open_files_the_start_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut refused = 0;
+    for limit in 6..32 {
+        let relay = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_towline"))
+            .args(["relay", "-stun=false", "-http-port", "-1", "--shards", "1"])
+            .args(["-a", "127.0.0.1:0", "--admin-socket", "none", "-c"])
+            .arg(dir.path().join("relay.key"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut relay = Started(relay);
+        let mut said = String::new();
+        for line in BufReader::new(relay.0.stderr.take().unwrap()).lines() {
+            said += &line.unwrap();
+            if said.contains("relay started") {
+                break;
+            }
+        }
+        if !said.contains("relay started") {
+            assert_eq!(relay.0.wait().unwrap().code(), Some(1), "{limit}: {said}");
+            assert!(said.contains("open files"), "{limit}: {said}");
+            refused += 1;
+        }
+    }
+    assert!((1..26).contains(&refused), "{refused}");
 }

@@ -7,6 +7,7 @@
 pub mod admin;
 mod admission;
 mod bounded_file;
+mod capacity;
 mod certs;
 pub mod config;
 mod file_stamp;

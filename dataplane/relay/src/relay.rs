@@ -95,6 +95,7 @@ pub(crate) struct Relay {
     config: ArcSwap<RelayConfig>,
     /// Of the start: what runs where only a restart applies a change.
     started: RelayConfig,
+    capacity_warning: Option<String>,
     pub(crate) server_public: NodePublic,
     pub(crate) shards: Arc<Shards>,
     pub(crate) certificates: Option<Arc<Certificates>>,
@@ -111,6 +112,7 @@ pub(crate) struct Relay {
 /// The parts that a relay is made of.
 pub(crate) struct Parts {
     pub(crate) config: RelayConfig,
+    pub(crate) capacity_warning: Option<String>,
     pub(crate) server_public: NodePublic,
     pub(crate) context: Arc<Context>,
     pub(crate) mesh: Mesh,
@@ -125,6 +127,7 @@ impl Relay {
         Self {
             started: parts.config.clone(),
             config: ArcSwap::from_pointee(parts.config),
+            capacity_warning: parts.capacity_warning,
             server_public: parts.server_public,
             shards: Arc::clone(&parts.context.shards),
             certificates: parts.context.certificates.clone(),
@@ -257,7 +260,9 @@ impl Relay {
 
     /// What a person should know.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.context.admission.warnings()
+        let mut warnings = self.context.admission.warnings();
+        warnings.extend(self.capacity_warning.clone());
+        warnings
     }
 
     async fn snapshots(&self) -> Vec<Snapshot> {

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::admin;
 use crate::admission::Admission;
+use crate::capacity::Capacity;
 use crate::certs::Certificates;
 use crate::config::{CertMode, HomePage, RelayConfig, key_file};
 use crate::listeners::Listeners;
@@ -34,12 +35,8 @@ use crate::stage::{self, AcceptLimit, Context, Listener, Places};
 use crate::stun;
 use crate::watchdog;
 
-/// Descriptors that are not connections: rings, listeners, files, the admin socket, second descriptors of half-open
-/// connections. Where there are few in all, a quarter of them.
-const DESCRIPTORS_RESERVED: u64 = 256;
-
-/// Connections of one relay at most, however many descriptors it may have.
-const CONNECTIONS_MAX: u32 = 1 << 20;
+/// With fewer descriptors not even the control runtime starts.
+const DESCRIPTORS_MIN: u64 = 16;
 
 /// How long the threads may take to end after the time of a drain.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
@@ -49,13 +46,19 @@ const DRAIN_GRACE: Duration = Duration::from_secs(2);
 /// # Errors
 /// It could not start: the reason names the setting to change.
 pub fn run(config: RelayConfig) -> anyhow::Result<()> {
+    let descriptors =
+        towline_io::host::raise_nofile().context("raising the limit of open files")?;
+    anyhow::ensure!(
+        descriptors >= DESCRIPTORS_MIN,
+        "the limit of open files is {descriptors}, too low for anything; raise it (LimitNOFILE)"
+    );
     let passed = take_passed().context("taking over the sockets of the service manager")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_name("control")
         .build()
         .context("starting the control runtime")?;
-    runtime.block_on(serve(config, passed))
+    runtime.block_on(serve(config, descriptors, passed))
 }
 
 /// Reads the files that a start would read and the settings' own check does not: the certificate, its key and the allowed
@@ -69,8 +72,8 @@ pub fn check(config: &RelayConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<()> {
-    let relay = start(config, passed)?;
+async fn serve(config: RelayConfig, descriptors: u64, passed: Vec<Passed>) -> anyhow::Result<()> {
+    let relay = start(config, descriptors, passed)?;
     announce(&relay);
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -112,9 +115,7 @@ async fn serve(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<()> {
 }
 
 /// Starts every part. Needs a tokio runtime.
-fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>> {
-    let descriptors =
-        towline_io::host::raise_nofile().context("raising the limit of open files")?;
+fn start(config: RelayConfig, descriptors: u64, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>> {
     let server_key = load_server_key(&config)?;
     let mesh_keys = config.mesh.key.load()?;
     let derp = derp_config(&config, server_key.clone(), mesh_keys.clone());
@@ -124,11 +125,11 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
     } else {
         None
     };
-    let connections_max = connections_max(&config, descriptors);
+    let capacity = Capacity::new(&config.limits, descriptors);
     let shards = Arc::new(Shards::start(&ShardsOptions {
         config: &config,
         server_key: server_public,
-        connections_max,
+        connections_max: capacity.clients,
         rate_limit: rate_limit(&config),
     })?);
     let listeners = Listeners::open(&config, passed)?;
@@ -136,7 +137,7 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
     let counters = Arc::new(Counters::default());
     let stun_counters = Arc::new(stun::StunCounters::default());
     let admission = Arc::new(Admission::new(&config.admission)?);
-    let places = Places::new(config.limits.half_open_max as usize);
+    let places = Places::new(capacity.half_open);
     let (drain, draining) = watch::channel(None);
     let observed = Arc::new(Observed {
         shards: Arc::clone(&shards),
@@ -163,7 +164,7 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
         shards: Arc::clone(&shards),
         tcp: config.tcp.clone(),
         proxy_protocol_from: config.listen.proxy_protocol_from.clone(),
-        client_places: Arc::new(Semaphore::new(connections_max as usize)),
+        client_places: Arc::new(Semaphore::new(capacity.clients as usize)),
         places,
         accept_limit: AcceptLimit::new(config.limits.accept_per_second, config.limits.accept_burst),
         stopping,
@@ -183,6 +184,7 @@ fn start(config: RelayConfig, passed: Vec<Passed>) -> anyhow::Result<Arc<Relay>>
     }
     let relay = Arc::new(Relay::new(Parts {
         config,
+        capacity_warning: capacity.warning,
         server_public,
         context,
         mesh,
@@ -231,14 +233,6 @@ pub(crate) fn rate_limit(config: &RelayConfig) -> Option<RateLimit> {
     })
 }
 
-/// How many clients the relay takes at once.
-fn connections_max(config: &RelayConfig, descriptors: u64) -> u32 {
-    let by_descriptors =
-        u32::try_from(descriptors - DESCRIPTORS_RESERVED.min(descriptors / 4)).unwrap_or(u32::MAX);
-    let wanted = config.limits.connections_max.unwrap_or(by_descriptors);
-    wanted.clamp(1, CONNECTIONS_MAX)
-}
-
 fn server_tls(config: &RelayConfig, certificates: &Certificates) -> anyhow::Result<ServerConfig> {
     let options = ServerOptions {
         acme_tls_alpn: config.tls.mode == CertMode::Acme,
@@ -259,7 +253,8 @@ fn start_stage(
         let shared = listeners
             .iter()
             .map(Listener::share)
-            .collect::<std::io::Result<Vec<_>>>()?;
+            .collect::<std::io::Result<Vec<_>>>()
+            .context("sharing the listeners between threads")?;
         stage::spawn(index, kind, Arc::clone(context), shared)?;
     }
     Ok(())

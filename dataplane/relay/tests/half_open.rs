@@ -52,7 +52,7 @@ fn failures(relay: &Relay, reason: &str) -> u64 {
 fn a_host_that_says_nothing_does_not_keep_others_out() {
     for driver in [DriverChoice::Auto, DriverChoice::Epoll] {
         let relay = Relay::start_with(false, driver, |config| {
-            config.limits.half_open_max = PLACES;
+            config.limits.half_open_max = Some(PLACES);
         });
         let mut silent = Vec::new();
         let deadline = Instant::now() + PATIENCE;

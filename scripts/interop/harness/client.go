@@ -64,7 +64,8 @@ type ClientOptions struct {
 	IdealNode   string      // what it says in the header Ideal-Node
 	TLS         *tls.Config // nil = the run's authority, newest version
 	WebSocket   bool
-	ReadBuffer  int // SO_RCVBUF in bytes; 0 = the system's
+	ReadBuffer  int    // SO_RCVBUF in bytes; 0 = the system's
+	From        string // the address it comes from; "" = the system's choice
 }
 
 // Client is a connected client. Its messages are read all the time, unless it is frozen.
@@ -136,7 +137,7 @@ func (r *Relay) transport(options ClientOptions) (net.Conn, *bufio.Reader, error
 		stream := websocket.NetConn(context.Background(), conn, websocket.MessageBinary)
 		return stream, bufio.NewReader(stream), nil
 	}
-	conn, err := r.Dial(options.TLS)
+	conn, err := r.DialFrom(options.From, options.TLS)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -53,8 +53,15 @@ type Wire struct {
 }
 
 // Dial opens a connection to the main port: TLS, unless the relay is a plain one.
-func (r *Relay) Dial(config *tls.Config) (net.Conn, error) {
-	conn, err := net.DialTimeout("tcp", r.Addr(), ReplyTimeout)
+func (r *Relay) Dial(config *tls.Config) (net.Conn, error) { return r.DialFrom("", config) }
+
+// DialFrom is Dial from an address of this host; "" is the system's choice.
+func (r *Relay) DialFrom(address string, config *tls.Config) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: ReplyTimeout}
+	if address != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(address)}
+	}
+	conn, err := dialer.Dial("tcp", r.Addr())
 	if err != nil || r.Plain {
 		return conn, err
 	}

@@ -16,8 +16,8 @@ pub struct LimitsConfig {
     /// Burst of new connections (`-accept-connection-burst`).
     pub accept_burst: u64,
     /// Connections that may be in their handshake at once, from accept to admission; more
-    /// wait in the listen queue.
-    pub half_open_max: u32,
+    /// wait in the listen queue. `None`: 4096, or fewer where file descriptors are few.
+    pub half_open_max: Option<u32>,
     /// Connections open at once; `None`: as many as file descriptors allow.
     pub connections_max: Option<u32>,
     /// Rate limit of each client.
@@ -34,7 +34,7 @@ impl Default for LimitsConfig {
         Self {
             accept_per_second: f64::INFINITY,
             accept_burst: i64::MAX as u64,
-            half_open_max: limits::HALF_OPEN_MAX_DEFAULT as u32,
+            half_open_max: None,
             connections_max: None,
             client_rate: ClientRate::default(),
             announce: false,
@@ -125,7 +125,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.half_open_max",
         "COUNT",
         limits.half_open_max,
-        "Connections in their handshake at once, shared fairly between sources"
+        "Connections in their handshake at once, shared fairly between sources [default: 4096, in a quarter of the file descriptors at most]"
     ),
     setting!(
         Limits,

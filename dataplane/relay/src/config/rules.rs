@@ -238,7 +238,7 @@ impl Rules<'_> {
         let (per_second, burst) = (limits.accept_per_second, limits.accept_burst);
         let zeros = [
             ("connections-max", limits.connections_max == Some(0)),
-            ("half-open-max", limits.half_open_max == 0),
+            ("half-open-max", limits.half_open_max == Some(0)),
             (
                 "accept-connection-burst",
                 burst == 0 && per_second.is_finite(),

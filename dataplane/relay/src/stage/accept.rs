@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::drive;
 use super::places::{Place, Taken, Wanted};
-use super::threads::Context;
+use super::threads::{Context, Said};
 
 /// How long accepting rests when the process or the host is out of descriptors.
 const OUT_OF_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
@@ -158,12 +158,27 @@ pub(super) fn over_epoll(
     }
 }
 
-/// Accepts from all listeners until the relay stops. Handshakes under way end then too: there is no shard for them any more.
-pub(super) async fn serve(context: Arc<Context>, listeners: Vec<Listener>, start: Start) {
+/// Accepts from all listeners until the relay stops, after it has said so. Handshakes under way end then too: there is no
+/// shard for them any more.
+///
+/// # Errors
+/// A listener cannot be watched: nothing was accepted.
+pub(super) async fn serve(
+    context: Arc<Context>,
+    listeners: Vec<Listener>,
+    start: Start,
+    said: &Said,
+) -> io::Result<()> {
+    let watched = listeners
+        .into_iter()
+        .map(Watched::new)
+        .collect::<io::Result<Vec<_>>>()?;
+    // It is waited for.
+    let _ = said.send(Ok(()));
     let mut stopping = context.stopping.clone();
     let loops = async {
         let mut tasks = Vec::new();
-        for listener in listeners {
+        for listener in watched {
             let context = Arc::clone(&context);
             tasks.push(tokio::task::spawn_local(accept_from(
                 context, listener, start,
@@ -177,25 +192,33 @@ pub(super) async fn serve(context: Arc<Context>, listeners: Vec<Listener>, start
         () = loops => {}
         _ = stopping.wait_for(|stop| *stop) => {}
     }
+    Ok(())
 }
 
-async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
-    let watched = listener
-        .socket
-        .try_clone()
-        .and_then(tokio::net::TcpListener::from_std);
-    let socket = match watched {
-        Ok(socket) => socket,
-        Err(error) => {
-            warn!(%error, "a listener cannot be watched");
-            return;
-        }
-    };
+/// A listener whose connections can be waited for.
+struct Watched {
+    socket: tokio::net::TcpListener,
+    tls: bool,
+    plain_http_port: bool,
+}
+
+impl Watched {
+    /// Within a runtime.
+    fn new(listener: Listener) -> io::Result<Self> {
+        Ok(Self {
+            socket: tokio::net::TcpListener::from_std(listener.socket)?,
+            tls: listener.tls,
+            plain_http_port: listener.plain_http_port,
+        })
+    }
+}
+
+async fn accept_from(context: Arc<Context>, listener: Watched, start: Start) {
     let mut stopping = context.stopping.clone();
     let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+            accepted = listener.socket.accept() => accepted,
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         let begun = match accepted {
@@ -222,7 +245,7 @@ async fn accept_from(context: Arc<Context>, listener: Listener, start: Start) {
 /// and those behind it in the listen queue.
 async fn begin(
     context: &Arc<Context>,
-    listener: &Listener,
+    listener: &Watched,
     start: Start,
     stream: tokio::net::TcpStream,
     peer: SocketAddr,

@@ -1,6 +1,7 @@
 //! The threads of the stage and what they share.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
 use anyhow::Context as _;
@@ -9,7 +10,6 @@ use tokio::sync::{Semaphore, watch};
 use towline_derp::handshake::server;
 use towline_io::DriverKind;
 use towline_tls::ServerConfig;
-use tracing::error;
 
 use super::accept::{self, AcceptLimit, Listener};
 use super::places::Places;
@@ -40,51 +40,54 @@ pub(crate) struct Context {
     pub(crate) stopping: watch::Receiver<bool>,
 }
 
-/// Starts one thread, which accepts from all `listeners`.
+/// Starts one thread, which accepts from all `listeners`, and waits until it can.
 ///
 /// # Errors
-/// The host has no more threads.
+/// The host has no more threads, or the thread could not open its runtime or watch the listeners.
 pub(crate) fn spawn(
     index: usize,
     kind: DriverKind,
     context: Arc<Context>,
     listeners: Vec<Listener>,
-) -> anyhow::Result<thread::JoinHandle<()>> {
+) -> anyhow::Result<()> {
+    let (said, start) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name(format!("handshake-{index}"))
         .spawn(move || {
-            let ended = match kind {
-                DriverKind::Uring => run_uring(context, listeners),
-                DriverKind::Epoll => run_epoll(context, listeners),
+            let ran = match kind {
+                DriverKind::Uring => run_uring(context, listeners, &said),
+                DriverKind::Epoll => run_epoll(context, listeners, &said),
             };
-            if let Err(error) = ended {
-                error!(%error, "the handshake stage cannot run; the relay ends");
-                std::process::abort();
+            if let Err(error) = ran {
+                // Nobody waits any more once the start was said, and nothing fails after it.
+                let _ = said.send(Err(error));
             }
         })
-        .context("starting the thread of the handshake stage")
+        .context("starting the thread of the handshake stage")?;
+    start
+        .recv()
+        .context("the handshake stage ended at its start")?
+        .context("starting the handshake stage; are there open files left (LimitNOFILE)?")
 }
 
-fn run_uring(context: Arc<Context>, listeners: Vec<Listener>) -> anyhow::Result<()> {
+/// How a thread says that it accepts, or why not.
+pub(super) type Said = mpsc::SyncSender<io::Result<()>>;
+
+fn run_uring(context: Arc<Context>, listeners: Vec<Listener>, said: &Said) -> io::Result<()> {
     // Completions wait for the thread to enter the kernel by itself, instead of interrupting it (Linux 5.19).
     let mut polite = tokio_uring::uring_builder();
     polite.setup_coop_taskrun();
     let runtime = tokio_uring::Runtime::new(tokio_uring::builder().uring_builder(&polite))
-        .or_else(|_| tokio_uring::Runtime::new(&tokio_uring::builder()))
-        .context("opening the io_uring of the handshake stage")?;
-    runtime.block_on(accept::serve(context, listeners, accept::over_uring));
-    Ok(())
+        .or_else(|_| tokio_uring::Runtime::new(&tokio_uring::builder()))?;
+    runtime.block_on(accept::serve(context, listeners, accept::over_uring, said))
 }
 
-fn run_epoll(context: Arc<Context>, listeners: Vec<Listener>) -> anyhow::Result<()> {
+fn run_epoll(context: Arc<Context>, listeners: Vec<Listener>, said: &Said) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .context("starting the runtime of the handshake stage")?;
-    let tasks = tokio::task::LocalSet::new();
-    tasks.block_on(
+        .build()?;
+    tokio::task::LocalSet::new().block_on(
         &runtime,
-        accept::serve(context, listeners, accept::over_epoll),
-    );
-    Ok(())
+        accept::serve(context, listeners, accept::over_epoll, said),
+    )
 }
