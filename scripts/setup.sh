@@ -16,6 +16,8 @@ source "$(dirname "$0")/lib.sh"
 build_packages=(gcc libc6-dev make ca-certificates)
 
 test_packages=(
+    # One compilation of the TLS cryptography serves all profiles.
+    ccache
     # The fuzzing runtime is C++; kernel programs are C compiled for the BPF target.
     g++ clang-19
     # The layering check and parts of the benchmarks.

@@ -12,6 +12,8 @@ script_name="test"
 # shellcheck source=scripts/lib.sh
 source "$(dirname "$0")/lib.sh"
 cd "$repo_dir"
+# Debian's names for compilers that go through the cache; without it they are not there, and nothing changes.
+export PATH=/usr/lib/ccache:$PATH
 
 # Packages whose tests start a relay. Those of towline-io try every driver by themselves. towline-wire is there for the
 # features of its benchmarks' library: with them nothing is built that the stage `unit` did not build.
@@ -51,7 +53,7 @@ stage_fmt() {
 stage_layers() { scripts/check_layers_test.py && scripts/check_layers.py; }
 stage_clippy() {
     cargo clippy --locked --workspace --all-targets -- -D warnings &&
-        cargo clippy --locked --package towline-tls --features fuzzing -- -D warnings
+        cargo clippy --locked --workspace --features towline-tls/fuzzing -- -D warnings
 }
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --lib --no-deps --document-private-items; }
 stage_build() { cargo build --locked --release --package towline; }

@@ -38,6 +38,7 @@ pub(crate) struct Observed {
     pub(crate) stun: Arc<StunCounters>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) places: Arc<Places>,
+    pub(crate) certificates: Option<Arc<Certificates>>,
     pub(crate) rate_limit: Mutex<Option<RateLimit>>,
     /// The time over which connections close, once the relay drains.
     pub(crate) drain: watch::Receiver<Option<Duration>>,
@@ -70,6 +71,10 @@ impl Observed {
             stun: self.stun.counts(),
             admission: self.admission.counts().into(),
             half_open: self.half_open(),
+            certificate_expiry: self
+                .certificates
+                .as_ref()
+                .and_then(|certificates| certificates.not_after_secs()),
             uptime: self.started.elapsed(),
             version: env!("CARGO_PKG_VERSION"),
             modes: Modes {

@@ -121,7 +121,10 @@ fn start(config: RelayConfig, descriptors: u64, passed: Vec<Passed>) -> anyhow::
     let derp = derp_config(&config, server_key.clone(), mesh_keys.clone());
     let server_public = derp.server_public();
     let certificates = if config.tls.enabled {
-        Some(Arc::new(Certificates::start(&config.tls, &server_public)?))
+        let certificates = Certificates::start(&config.tls, &server_public)?;
+        Some(Arc::new(
+            certificates.on_ports(&config.listen, &config.stun),
+        ))
     } else {
         None
     };
@@ -145,6 +148,7 @@ fn start(config: RelayConfig, descriptors: u64, passed: Vec<Passed>) -> anyhow::
         stun: Arc::clone(&stun_counters),
         admission: Arc::clone(&admission),
         places: Arc::clone(&places),
+        certificates: certificates.clone(),
         rate_limit: Mutex::new(rate_limit(&config)),
         drain: draining,
         started: Instant::now(),

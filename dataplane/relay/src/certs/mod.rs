@@ -17,11 +17,12 @@ use tokio::sync::Notify;
 use towline_tls::cert::{CertError, CertPair, CertStore, SniPolicy, meta};
 use towline_wire::NodePublic;
 use towline_wire::derp_map::DerpNode;
+use towline_wire::limits::STUN_PORT;
 
 use self::acme::Acme;
 use self::files::{PairFiles, PairFilesError, Stamp};
 use crate::admin::{CertificateState, CertificateStatus};
-use crate::config::{CertMode, TlsConfig};
+use crate::config::{CertMode, ListenConfig, StunConfig, TlsConfig};
 use crate::file_stamp::Watch;
 
 mod acme;
@@ -41,8 +42,13 @@ const META_REFRESH_INTERVAL: Duration = Duration::from_secs(3 * 24 * 3600);
 /// a machine that slept, delays nothing for long.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// How often it is said that the certificate expires soon and nobody has brought another.
+const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
 /// A region of one's own: 900 to 999 are free for everybody, and derper prints 900.
 const HINT_REGION_ID: i64 = 900;
+
+const HTTPS_PORT: u16 = 443;
 
 /// The certificates of this relay.
 pub(crate) struct Certificates {
@@ -52,6 +58,9 @@ pub(crate) struct Certificates {
     server_public: NodePublic,
     store: Arc<CertStore>,
     source: Source,
+    /// Of the node for the DERP map.
+    derp_port: i32,
+    stun_port: i32,
     /// Of the last attempt to renew or reload; `None` when it went well.
     last_error: Mutex<Option<String>>,
     /// Ends a wait for the next attempt at the ACME authority.
@@ -114,6 +123,8 @@ impl Certificates {
             server_public: *server_public,
             store: Arc::new(store),
             source,
+            derp_port: 0,
+            stun_port: 0,
             last_error: Mutex::new(None),
             retry_now: Notify::new(),
         };
@@ -163,8 +174,23 @@ impl Certificates {
         Ok(())
     }
 
+    /// Takes the ports of the node for the DERP map from where the relay listens.
+    pub(crate) fn on_ports(mut self, listen: &ListenConfig, stun: &StunConfig) -> Self {
+        // The map's words for the standard ports are 0, and for no STUN -1.
+        self.derp_port = match listen.address.port {
+            HTTPS_PORT => 0,
+            port => i32::from(port),
+        };
+        self.stun_port = match stun.port {
+            _ if !stun.enabled => -1,
+            STUN_PORT => 0,
+            port => i32::from(port),
+        };
+        self
+    }
+
     /// For a certificate that clients must pin: the node to paste into a DERP map, as derper
-    /// prints it. A port other than 443 is for the caller to add.
+    /// prints it, and its ports.
     pub(crate) fn derp_map_hint(&self) -> Option<String> {
         let pinned = match self.source {
             Source::SelfSigned(_) => true,
@@ -177,6 +203,8 @@ impl Certificates {
             region_id: HINT_REGION_ID,
             host_name: self.hostname.clone(),
             cert_name: pair.pin().to_string(),
+            derp_port: self.derp_port,
+            stun_port: self.stun_port,
             ..DerpNode::default()
         })
         .ok()
@@ -189,6 +217,11 @@ impl Certificates {
             Source::Acme(acme) => acme.challenge(token),
             Source::Off | Source::Manual { .. } | Source::SelfSigned(_) => None,
         }
+    }
+
+    /// When the certificate in use expires, in seconds since 1970.
+    pub(crate) fn not_after_secs(&self) -> Option<u64> {
+        self.store.pair().map(|pair| pair.not_after_secs())
     }
 
     /// The certificate in use or awaited, for the admin socket.
@@ -245,10 +278,18 @@ impl Certificates {
         match &self.source {
             Source::Off => {}
             Source::Manual { files, watch } => {
-                tokio::join!(self.keep_meta(), self.keep_manual(files, watch));
+                tokio::join!(
+                    self.keep_meta(),
+                    self.keep_manual(files, watch),
+                    self.keep_warning()
+                );
             }
             Source::SelfSigned(files) => {
-                tokio::join!(self.keep_meta(), self.keep_self_signed(files));
+                tokio::join!(
+                    self.keep_meta(),
+                    self.keep_self_signed(files),
+                    self.keep_warning()
+                );
             }
             Source::Acme(acme) => {
                 tokio::join!(self.keep_meta(), self.keep_acme(acme));
@@ -262,6 +303,13 @@ impl Certificates {
             if let Err(error) = self.refresh_meta(UnixTime::now()) {
                 tracing::warn!(%error, "the meta certificate is not renewed; trying again later");
             }
+        }
+    }
+
+    async fn keep_warning(&self) {
+        loop {
+            tokio::time::sleep(EXPIRY_WARNING_INTERVAL).await;
+            self.warn_of_expiry(UnixTime::now());
         }
     }
 

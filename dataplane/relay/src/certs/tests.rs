@@ -53,6 +53,19 @@ fn a_self_signed_certificate_is_kept_over_restarts() {
             pin(&first)
         )
     );
+    let listen = ListenConfig {
+        address: "192.0.2.1:8443".parse().unwrap(),
+        ..ListenConfig::default()
+    };
+    let no_stun = StunConfig {
+        enabled: false,
+        ..StunConfig::default()
+    };
+    let elsewhere = first.on_ports(&listen, &no_stun).derp_map_hint().unwrap();
+    assert!(
+        elsewhere.ends_with(r#","STUNPort":-1,"DERPPort":8443}"#),
+        "{elsewhere}"
+    );
 }
 
 #[test]

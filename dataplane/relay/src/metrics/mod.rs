@@ -38,6 +38,8 @@ pub(crate) struct MetricsInput {
     pub(crate) admission: Vec<(&'static str, u64)>,
     /// Connections between accept and their shard.
     pub(crate) half_open: u64,
+    /// When the certificate in use expires, in seconds since 1970.
+    pub(crate) certificate_expiry: Option<u64>,
     pub(crate) uptime: Duration,
     pub(crate) version: &'static str,
     pub(crate) modes: Modes,

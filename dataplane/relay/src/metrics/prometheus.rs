@@ -87,6 +87,13 @@ fn modes(page: &mut Page, input: &MetricsInput) {
         "feature",
         features,
     );
+    if let Some(expiry) = input.certificate_expiry {
+        page.gauge(
+            "towline_relay_certificate_expiry_timestamp_seconds",
+            "When the certificate in use expires, in seconds since 1970.",
+            expiry,
+        );
+    }
     let limit = input.rate_limit.map_or(0, |limit| limit.bytes_per_second);
     page.gauge(
         "towline_relay_client_rate_limit_bytes_per_second",

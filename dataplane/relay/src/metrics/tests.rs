@@ -166,6 +166,7 @@ pub(crate) fn input() -> MetricsInput {
         },
         admission: vec![("allowed", 1), ("denied", 0)],
         half_open: 0,
+        certificate_expiry: Some(1_800_000_000),
         uptime: Duration::from_secs(5),
         version: "1.2.3",
         modes: Modes {
