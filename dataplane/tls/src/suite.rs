@@ -2,7 +2,7 @@
 //!
 //! Not the negotiation: that is `rustls`'s. Used by everything in [`crate::session`].
 
-use aws_lc_rs::{aead, hkdf};
+use aws_lc_rs::hkdf;
 use rustls::{CipherSuite, ProtocolVersion};
 
 /// A protocol version that the record layer speaks.
@@ -45,14 +45,6 @@ pub(crate) const KEY_BYTES_MAX: usize = 32;
 pub(crate) const SECRET_BYTES_MAX: usize = 48;
 
 impl Cipher {
-    pub(crate) fn aead(self) -> &'static aead::Algorithm {
-        match self {
-            Self::Aes128Gcm => &aead::AES_128_GCM,
-            Self::Aes256Gcm => &aead::AES_256_GCM,
-            Self::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
-        }
-    }
-
     pub(crate) fn key_bytes(self) -> usize {
         match self {
             Self::Aes128Gcm => 16,

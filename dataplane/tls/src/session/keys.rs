@@ -1,13 +1,13 @@
 //! One direction's traffic key: AEAD, nonce, sequence number, and in TLS 1.3 the secret from which
 //! the next key comes. Record formats are in `opener.rs` and `sealer.rs`.
 
-use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 use rustls::ConnectionTrafficSecrets;
 use zeroize::Zeroizing;
 
+use super::aead::ExpandedKey;
 use crate::error::TlsError;
-use crate::suite::{Cipher, KEY_BYTES_MAX, NONCE_BYTES, SECRET_BYTES_MAX, TAG_BYTES};
+use crate::suite::{Cipher, KEY_BYTES_MAX, NONCE_BYTES, SECRET_BYTES_MAX};
 
 /// The key material that a handshake hands over for one direction.
 pub(crate) struct KeyMaterial {
@@ -51,8 +51,8 @@ impl KeyMaterial {
 /// A traffic key in use.
 pub(crate) struct TrafficKey {
     material: KeyMaterial,
-    /// The expanded key: 584 bytes on the C heap. Absent while the session rests.
-    expanded: Option<LessSafeKey>,
+    /// Absent while the session rests.
+    expanded: Option<ExpandedKey>,
     /// The sequence number at the last [`TrafficKey::rest_if_idle`].
     seen: u64,
 }
@@ -99,14 +99,7 @@ impl TrafficKey {
         sealed: &'s mut [u8],
     ) -> Result<&'s mut [u8], TlsError> {
         let next = self.next_sequence()?;
-        let (text, tag) = sealed
-            .split_last_chunk_mut::<TAG_BYTES>()
-            .ok_or(TlsError::Malformed("record without a tag"))?;
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        let plain = self
-            .expanded()
-            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, text)
-            .map_err(|_| TlsError::BadTag)?;
+        let plain = self.expanded().open(nonce, aad, sealed)?;
         self.material.sequence = next;
         Ok(plain)
     }
@@ -121,10 +114,7 @@ impl TrafficKey {
         tag: &mut [u8],
     ) -> Result<(), TlsError> {
         let next = self.next_sequence()?;
-        let nonce = Nonce::assume_unique_for_key(nonce);
-        self.expanded()
-            .seal_in_place_scatter(nonce, Aad::from(aad), plain, &[], tag)
-            .map_err(|_| TlsError::Misuse("a plaintext that cannot be sealed"))?;
+        self.expanded().seal(nonce, aad, plain, tag)?;
         self.material.sequence = next;
         Ok(())
     }
@@ -187,7 +177,7 @@ impl TrafficKey {
     }
 
     #[inline]
-    fn expanded(&mut self) -> &LessSafeKey {
+    fn expanded(&mut self) -> &ExpandedKey {
         let material = &self.material;
         self.expanded.get_or_insert_with(|| expand(material))
     }
@@ -199,11 +189,11 @@ impl TrafficKey {
     }
 }
 
-fn expand(material: &KeyMaterial) -> LessSafeKey {
-    let key = &material.key[..material.cipher.key_bytes()];
-    let key =
-        UnboundKey::new(material.cipher.aead(), key).expect("the key has the cipher's length");
-    LessSafeKey::new(key)
+fn expand(material: &KeyMaterial) -> ExpandedKey {
+    ExpandedKey::new(
+        material.cipher,
+        &material.key[..material.cipher.key_bytes()],
+    )
 }
 
 struct OutputBytes(usize);

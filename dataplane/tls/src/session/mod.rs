@@ -9,6 +9,7 @@
 //! they were produced; nothing else is asked of the caller. (A key update is sealed when it is
 //! polled, not when it becomes due, so records sealed before it stay valid.)
 
+mod aead;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod differential;
 mod keys;
