@@ -11,11 +11,9 @@ const RESERVED: u64 = 256;
 /// Clients of one relay at most, however many descriptors it may have.
 const CLIENTS_MAX: u64 = 1 << 20;
 
-/// A half-open connection has one for the handshake and one for its shard.
-const DESCRIPTORS_PER_HALF_OPEN: u64 = 2;
-
-/// Handshakes, which strangers begin, get this part of the descriptors at most, unless the operator says otherwise.
-const HALF_OPEN_PART: u64 = 4;
+/// Handshakes, which strangers begin, are at most a tenth as many as descriptors unless the operator says otherwise; with
+/// what [`descriptors_of_half_open`] counts they then have a quarter of them.
+const HALF_OPEN_PART: u64 = 10;
 
 /// How many connections the relay takes at once.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,13 +27,10 @@ pub(crate) struct Capacity {
 impl Capacity {
     pub(crate) fn new(limits: &LimitsConfig, descriptors: u64) -> Self {
         let half_open = limits.half_open_max.map_or_else(
-            || {
-                (descriptors / HALF_OPEN_PART / DESCRIPTORS_PER_HALF_OPEN)
-                    .clamp(1, HALF_OPEN_MAX_DEFAULT as u64)
-            },
+            || (descriptors / HALF_OPEN_PART).clamp(1, HALF_OPEN_MAX_DEFAULT as u64),
             u64::from,
         );
-        let others = RESERVED.min(descriptors / 4) + DESCRIPTORS_PER_HALF_OPEN * half_open;
+        let others = RESERVED.min(descriptors / 4) + descriptors_of_half_open(half_open);
         let clients = limits
             .connections_max
             .map_or_else(
@@ -58,6 +53,12 @@ impl Capacity {
     }
 }
 
+/// A half-open connection has one for the handshake and one for its shard. Half as many as there are places for may
+/// wait for one, with one each.
+fn descriptors_of_half_open(places: u64) -> u64 {
+    2 * places + places.div_ceil(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,25 +76,27 @@ mod tests {
     fn clients_and_handshakes_share_the_limit_of_open_files() {
         for files in [1, 16, 256, 1024, 20_000, 1 << 20, u64::MAX] {
             let of_files = capacity(None, None, files);
-            let needed = u64::from(of_files.clients) + 2 * of_files.half_open as u64;
-            assert!(needed <= files.max(3), "{files}: {of_files:?}");
+            let half_open = descriptors_of_half_open(of_files.half_open as u64);
+            assert!(half_open <= (files / 4).max(3), "{files}: {of_files:?}");
+            let needed = u64::from(of_files.clients) + half_open;
+            assert!(needed <= files.max(4), "{files}: {of_files:?}");
             assert_eq!(of_files.warning.is_some(), files == 1, "{of_files:?}");
         }
-        assert_eq!(capacity(None, None, 256).half_open, 32);
+        assert_eq!(capacity(None, None, 256).half_open, 25);
         assert_eq!(
             capacity(None, None, 1 << 20).half_open,
             HALF_OPEN_MAX_DEFAULT
         );
-        assert_eq!(capacity(Some(10), None, 1000).clients, 1000 - 250 - 20);
-        assert_eq!(capacity(None, None, 256).clients, 256 - 64 - 2 * 32);
+        assert_eq!(capacity(Some(10), None, 1000).clients, 1000 - 250 - 25);
+        assert_eq!(capacity(None, None, 256).clients, 256 - 64 - 63);
     }
 
     #[test]
     fn what_the_operator_wants_holds_but_is_warned_of_where_files_are_too_few() {
         let wanted = capacity(Some(4096), Some(10_000), 8192);
         assert_eq!((wanted.clients, wanted.half_open), (10_000, 4096));
-        assert!(wanted.warning.unwrap().contains("18448 open files"));
-        assert_eq!(capacity(Some(4096), Some(10_000), 20_000).warning, None);
+        assert!(wanted.warning.unwrap().contains("20496 open files"));
+        assert_eq!(capacity(Some(4096), Some(10_000), 20_496).warning, None);
         let handshakes = capacity(Some(4096), None, 256);
         assert_eq!(handshakes.clients, 128, "never without clients");
         assert!(handshakes.warning.is_some());

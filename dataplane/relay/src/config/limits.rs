@@ -125,7 +125,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "limits.half_open_max",
         "COUNT",
         limits.half_open_max,
-        "Connections in their handshake at once, shared fairly between sources [default: 4096, in a quarter of the file descriptors at most]"
+        "Connections in their handshake at once, shared fairly between sources [default: 4096, at most a tenth of the file descriptors]"
     ),
     setting!(
         Limits,
