@@ -5,6 +5,7 @@
 //! asks, settle (packets that are still queued leave the receive buffers), give the buffers back.
 
 use std::io;
+use std::ops::Range;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -166,14 +167,11 @@ impl Thread {
         self.now = now();
         let mut kept_bytes = 0;
         for completion in completions.drain(..) {
-            if let Completion::Received { buf, .. } = &completion {
-                kept_bytes += buf.len();
-                self.wait_for_room()?;
-            }
-            self.complete(completion);
-            if kept_bytes >= PASS_ON_BYTES {
-                kept_bytes = 0;
-                self.pass_on()?;
+            match completion {
+                Completion::Received { token, buf } => {
+                    self.receive_in_parts(Conn::id_of(token), buf, &mut kept_bytes)?;
+                }
+                completion => self.complete(completion),
             }
         }
         self.completions = completions;
@@ -216,7 +214,11 @@ impl Thread {
 
     fn complete(&mut self, completion: Completion) {
         match completion {
-            Completion::Received { token, buf } => self.receive(Conn::id_of(token), buf),
+            Completion::Received { token, buf } => {
+                let all = 0..buf.len();
+                let index = self.hold(buf);
+                self.receive(Conn::id_of(token), index, all);
+            }
             Completion::Sent { token, result, buf } => self.sent(Conn::id_of(token), result, buf),
             Completion::Writable { token } => self.writable(Conn::id_of(token)),
             Completion::Ended { token, error } => {
@@ -240,9 +242,39 @@ impl Thread {
         (conn.id == id).then_some(conn)
     }
 
-    fn receive(&mut self, id: ConnId, buf: RecvBuf) {
-        let index = self.held.len();
+    /// Takes in a receive, and passes on what came so far whenever it is much: one receive can bring more than the queue
+    /// of its destination holds.
+    fn receive_in_parts(
+        &mut self,
+        id: ConnId,
+        buf: RecvBuf,
+        kept_bytes: &mut usize,
+    ) -> io::Result<()> {
+        let len = buf.len();
+        let index = self.hold(buf);
+        let mut at = 0;
+        while at < len {
+            self.wait_for_room()?;
+            let end = len.min(at + PASS_ON_BYTES - *kept_bytes);
+            self.receive(id, index, at..end);
+            *kept_bytes += end - at;
+            at = end;
+            if *kept_bytes >= PASS_ON_BYTES {
+                *kept_bytes = 0;
+                self.pass_on()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a receive until the turn ends; gives its place.
+    fn hold(&mut self, buf: RecvBuf) -> usize {
         self.held.push(buf);
+        self.held.len() - 1
+    }
+
+    /// Takes in a part of a receive.
+    fn receive(&mut self, id: ConnId, index: usize, part: Range<usize>) {
         let conn = match self.conns.get_mut(id.slot as usize) {
             Some(Some(conn)) if conn.id == id => conn,
             _ => return,
@@ -256,8 +288,13 @@ impl Thread {
             now,
             ..
         } = self;
-        let bytes = driver.recv_bytes(&held[index]);
+        let start = part.start;
+        let bytes = &mut driver.recv_bytes(&held[index])[part];
         let mut sink = |place: Place, offset: usize, bytes: &[u8]| {
+            let offset = match place {
+                Place::Receive(_) => start + offset,
+                Place::Carry(_) => offset,
+            };
             core.handle_bytes(*now, id, place.buffer(), offset, bytes, outboxes)
                 .map_err(TransportError::from)
         };

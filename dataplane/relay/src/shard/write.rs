@@ -22,6 +22,9 @@ impl Thread {
         let Some(conn) = self.conn(id) else { return };
         if !conn.sending.may_write() {
             conn.has_more = true;
+            // It was only begun, by an earlier part of this turn.
+            let is_under_way = matches!(conn.sending, Sending::UnderWay { .. });
+            self.more_waits |= is_under_way;
             return;
         }
         match self.fill(id, false) {
