@@ -218,8 +218,8 @@ impl Driver {
     }
 
     /// Submits everything asked for and appends what is complete: for another send to sockets that
-    /// took the last one, before anything new is received. (Sends never wait in the kernel. Without
-    /// `Features::DEFER_TASKRUN`, receives may be among what is complete.)
+    /// took the last one, before anything new is received. (Sends never wait in the kernel. What is received
+    /// meanwhile comes with the next [`wait`](Self::wait).)
     ///
     /// # Errors
     /// Only when the driver itself is broken; it cannot be used any more.

@@ -204,27 +204,36 @@ func (r *Relay) awaitStart(t testing.TB) {
 	}
 }
 
-// listens says whether all ports of the relay are open.
+// listens says whether all ports of the relay are open, and its own: a process that another test is starting holds a
+// copy of a port that freePort tried, until it has become its program, and connections to that come to nothing.
 func (r *Relay) listens() bool {
-	for _, port := range []int{r.Port, r.HTTPPort} {
-		if port == 0 {
-			continue
-		}
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort(r.Host, fmt.Sprint(port)), time.Second)
-		if err != nil {
-			return false
-		}
-		conn.Close()
-	}
-	return r.STUNPort == 0 || udpPortIsOpen(r.STUNPort)
+	const tcpListening, udpUnconnected = "0A", "07"
+	return r.owns("tcp", r.Port, tcpListening) && r.owns("tcp", r.HTTPPort, tcpListening) &&
+		r.owns("udp", r.STUNPort, udpUnconnected)
 }
 
-// udpPortIsOpen looks into the kernel's table, since asking the relay would count as a request.
-func udpPortIsOpen(port int) bool {
-	for _, table := range []string{"/proc/net/udp", "/proc/net/udp6"} {
-		text, err := os.ReadFile(table)
-		if err == nil && strings.Contains(string(text), fmt.Sprintf(":%04X ", port)) {
-			return true
+// owns says whether the relay has a socket on the port, by the kernel's tables. Port 0 is one that it does not have.
+func (r *Relay) owns(protocol string, port int, state string) bool {
+	if port == 0 {
+		return true
+	}
+	own := map[string]bool{}
+	descriptors := fmt.Sprintf("/proc/%d/fd", r.Pid)
+	entries, _ := os.ReadDir(descriptors)
+	for _, entry := range entries {
+		if target, err := os.Readlink(filepath.Join(descriptors, entry.Name())); err == nil {
+			own[target] = true
+		}
+	}
+	for _, table := range []string{protocol, protocol + "6"} {
+		text, _ := os.ReadFile("/proc/net/" + table)
+		for line := range strings.Lines(string(text)) {
+			// sl, local address, remote address, state, queues, timer, retransmissions, user, timeout, inode
+			fields := strings.Fields(line)
+			if len(fields) > 9 && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) && fields[3] == state &&
+				own["socket:["+fields[9]+"]"] {
+				return true
+			}
 		}
 	}
 	return false

@@ -48,8 +48,12 @@ pub(crate) struct Uring {
     sockets: Slab<Socket>,
     /// Sockets whose receive ended for want of a buffer, first come first served.
     starved: VecDeque<SocketId>,
-    /// Completions that need no kernel, for the next `wait`.
+    /// Sockets that may want a receive.
+    unsettled: Vec<SocketId>,
+    /// Completions for the next `wait`: those that need no kernel, and what came with a flush and is not for it.
     backlog: Vec<Completion>,
+    /// Of a flush.
+    flushed: Vec<Completion>,
     alarm: Alarm,
     /// Where the kernel reads the alarm's eventfd to.
     alarm_value: Region,
@@ -81,7 +85,9 @@ impl Uring {
             send,
             sockets: Slab::new(config.sockets_max),
             starved: VecDeque::new(),
+            unsettled: Vec::new(),
             backlog: Vec::new(),
+            flushed: Vec::new(),
             alarm: Alarm::new().map_err(|error| DriverError::os("eventfd", error))?,
             alarm_value: Region::new(size_of::<u64>()).map_err(mmap)?,
             alarm_armed: false,
@@ -241,6 +247,7 @@ impl Uring {
         let until_fetch = self.fetch_when_due();
         let fetching = until_fetch == Some(Duration::ZERO);
         let starving = self.feed_starved();
+        self.arm_unsettled();
         self.provider.publish();
         if let Some(fault) = self.fault.take() {
             return Err(fault);
@@ -284,10 +291,18 @@ impl Uring {
     }
 
     pub(crate) fn flush(&mut self, out: &mut Vec<Completion>) -> io::Result<()> {
-        out.append(&mut self.backlog);
         self.ring.submit()?;
         self.ring.harvest();
-        self.handle_harvested(out);
+        let mut flushed = core::mem::take(&mut self.flushed);
+        self.handle_harvested(&mut flushed);
+        for completion in flushed.drain(..) {
+            match completion {
+                Completion::Sent { .. } | Completion::Writable { .. } => out.push(completion),
+                // The caller may not have come to what the same socket received before.
+                _ => self.backlog.push(completion),
+            }
+        }
+        self.flushed = flushed;
         Ok(())
     }
 

@@ -10,8 +10,19 @@ use crate::flags::Flags;
 use crate::{Features, MEASURED_BYTES, SocketId};
 
 impl Uring {
-    /// Arms the receive of a socket that should have one and has none.
+    /// Sees that a socket that should have a receive gets one with the next wait: a flush receives nothing new.
     pub(super) fn settle(&mut self, id: SocketId) {
+        self.unsettled.push(id);
+    }
+
+    /// Arms the receives of those that were to be settled.
+    pub(super) fn arm_unsettled(&mut self) {
+        let mut unsettled = core::mem::take(&mut self.unsettled);
+        unsettled.drain(..).for_each(|id| self.arm(id));
+        self.unsettled = unsettled;
+    }
+
+    fn arm(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };

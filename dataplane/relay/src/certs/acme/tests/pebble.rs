@@ -14,9 +14,13 @@ use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use towline_tls::cert::{CertStore, SelfSigned};
 
 use super::super::super::Certificates;
+
+/// A connection that lasts so long is one to a program that runs.
+const STEADY: Duration = Duration::from_millis(100);
 
 pub(super) struct Pebble {
     dir: tempfile::TempDir,
@@ -111,7 +115,11 @@ impl Pebble {
     async fn wait_for(&self, port: u16) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         for _ in 0..200 {
-            if TcpStream::connect(address).await.is_ok() {
+            // A process that another test is starting holds a copy of the port, until it has become its program: then the
+            // connection ends. Pebble waits for what it is sent.
+            if let Ok(mut stream) = TcpStream::connect(address).await
+                && timeout(STEADY, stream.read_u8()).await.is_err()
+            {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
