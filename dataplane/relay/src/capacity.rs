@@ -1,4 +1,5 @@
-//! How many connections the relay takes at once, by its settings and the limit of open files.
+//! How many connections the relay takes at once, by its settings and the limit of open files. Worked out once, at the start
+//! of the relay (`server`).
 
 use towline_wire::limits::HALF_OPEN_MAX_DEFAULT;
 

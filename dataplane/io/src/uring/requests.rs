@@ -3,7 +3,9 @@
 use io_uring::{opcode, squeue, types};
 
 use super::buffers::GROUP;
-use super::socket::{CANCEL_POLL, CANCEL_RECV, KEEPS_FROM_RECV, MEASURED, POLL, RECV, STARVED};
+use super::socket::{
+    CANCEL_POLL, CANCEL_RECV, KEEPS_FROM_RECV, MEASURED, POLL, RECV, STARVED, Socket,
+};
 use super::user_data::{Op, pack, pack_plain};
 use super::{Uring, ring};
 use crate::flags::Flags;
@@ -12,7 +14,14 @@ use crate::{Features, MEASURED_BYTES, SocketId};
 impl Uring {
     /// Sees that a socket that should have a receive gets one with the next wait: a flush receives nothing new.
     pub(super) fn settle(&mut self, id: SocketId) {
-        self.unsettled.push(id);
+        let wants_one = |socket: &Socket| !socket.flags.intersects(KEEPS_FROM_RECV);
+        if self
+            .sockets
+            .get_mut(id)
+            .is_some_and(|socket| wants_one(socket))
+        {
+            self.unsettled.push(id);
+        }
     }
 
     /// Arms the receives of those that were to be settled.

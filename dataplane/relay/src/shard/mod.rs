@@ -10,6 +10,7 @@ mod conn;
 mod drain;
 mod mailbox;
 mod patience;
+mod receive;
 mod rounds;
 mod stalled;
 mod start;

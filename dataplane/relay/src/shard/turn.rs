@@ -5,14 +5,12 @@
 //! asks, settle (packets that are still queued leave the receive buffers), give the buffers back.
 
 use std::io;
-use std::ops::Range;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use towline_derp::relay::{BufferId, Buffers, ConnId, Effect, Message, Shard, ShardId};
 use towline_io::{Completion, Driver, Received, RecvBuf};
 use towline_wire::Time;
-use towline_wire::limits::QUEUE_DATA_BYTES_MAX;
 use tracing::debug;
 
 use super::carry::Carries;
@@ -23,7 +21,7 @@ use super::mailbox::{Inboxes, Outboxes, RING_BYTES_MAX, TAKEN_BYTES_MAX};
 use super::patience::Patience;
 use super::rounds::Rounds;
 use super::stalled::SocketRules;
-use super::transport::{Flow, Place, TransportError};
+use super::transport::Place;
 use crate::admission::AllowedKeys;
 use crate::metrics::Observations;
 
@@ -32,12 +30,6 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// The most further sends of a connection in a turn: together they carry all that a turn can receive.
 const MORE_SENDS_MAX: usize = 64;
-
-/// So much of a turn's receives is passed on before the rest is looked at: a turn can bring one destination more than its
-/// queue may hold, and another shard more than the ring to it.
-const PASS_ON_BYTES: usize = 512 << 10;
-
-const _: () = assert!(PASS_ON_BYTES * 4 <= QUEUE_DATA_BYTES_MAX);
 
 /// Shares of the rings that are taken at most before receives are looked at again: whole rings.
 const TAKES_MAX: usize = RING_BYTES_MAX / TAKEN_BYTES_MAX;
@@ -242,89 +234,9 @@ impl Thread {
         (conn.id == id).then_some(conn)
     }
 
-    /// Takes in a receive, and passes on what came so far whenever it is much: one receive can bring more than the queue
-    /// of its destination holds.
-    fn receive_in_parts(
-        &mut self,
-        id: ConnId,
-        buf: RecvBuf,
-        kept_bytes: &mut usize,
-    ) -> io::Result<()> {
-        let len = buf.len();
-        let index = self.hold(buf);
-        let mut at = 0;
-        while at < len {
-            self.wait_for_room()?;
-            let end = len.min(at + PASS_ON_BYTES - *kept_bytes);
-            self.receive(id, index, at..end);
-            *kept_bytes += end - at;
-            at = end;
-            if *kept_bytes >= PASS_ON_BYTES {
-                *kept_bytes = 0;
-                self.pass_on()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps a receive until the turn ends; gives its place.
-    fn hold(&mut self, buf: RecvBuf) -> usize {
-        self.held.push(buf);
-        self.held.len() - 1
-    }
-
-    /// Takes in a part of a receive.
-    fn receive(&mut self, id: ConnId, index: usize, part: Range<usize>) {
-        let conn = match self.conns.get_mut(id.slot as usize) {
-            Some(Some(conn)) if conn.id == id => conn,
-            _ => return,
-        };
-        let Self {
-            core,
-            driver,
-            carries,
-            held,
-            outboxes,
-            now,
-            ..
-        } = self;
-        let start = part.start;
-        let bytes = &mut driver.recv_bytes(&held[index])[part];
-        let mut sink = |place: Place, offset: usize, bytes: &[u8]| {
-            let offset = match place {
-                Place::Receive(_) => start + offset,
-                Place::Carry(_) => offset,
-            };
-            core.handle_bytes(*now, id, place.buffer(), offset, bytes, outboxes)
-                .map_err(TransportError::from)
-        };
-        let received = conn
-            .transport
-            .receive(Place::Receive(index), bytes, carries, &mut sink);
-        self.received(id, received);
-    }
-
-    pub(super) fn received(&mut self, id: ConnId, received: Result<Flow, TransportError>) {
-        match received {
-            Ok(Flow::Open) => {
-                if self
-                    .conn(id)
-                    .is_some_and(|conn| conn.transport.has_output())
-                {
-                    self.ready.push(id);
-                }
-            }
-            Ok(Flow::Ended) => self.close_politely(id),
-            Err(error) => {
-                debug!(shard = self.shard.0, slot = id.slot, %error, "connection closed for its error");
-                self.close_politely(id);
-            }
-        }
-    }
-
     /// What is received next may go to a shard whose ring has no room for it: then passes on what there is, and waits a
     /// little.
-    fn wait_for_room(&mut self) -> io::Result<()> {
+    pub(super) fn wait_for_room(&mut self) -> io::Result<()> {
         while !self.outboxes.have_room() {
             self.outboxes.wake_readers();
             let Some(waited) = self.patience.wait() else {
@@ -338,7 +250,7 @@ impl Thread {
     }
 
     /// Passes on what was taken in so far, to connections and to other shards, and takes in what those have sent.
-    fn pass_on(&mut self) -> io::Result<()> {
+    pub(super) fn pass_on(&mut self) -> io::Result<()> {
         self.outboxes.wake_readers();
         for _ in 0..TAKES_MAX {
             self.take_messages();
