@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 use support::{check, fill, on_every_driver, pair, run, run_for, tight};
-use towline_io::socket::set_notsent_lowat;
+use towline_io::socket::ConnectionOptions;
 use towline_io::{
     Completion, Driver, DriverConfig, DriverKind, Features, MEASURED_BYTES, SocketId,
 };
@@ -54,7 +54,11 @@ fn a_slow_reader_blocks_and_unblocks_its_sender(way: support::Way) {
 fn a_low_water_mark_counts_as_full(way: support::Way) {
     let mut driver = way.open(tight());
     let (ours, mut peer) = pair();
-    set_notsent_lowat(&ours, 32 << 10).unwrap();
+    let options = ConnectionOptions {
+        notsent_lowat: Some(32 << 10),
+        ..ConnectionOptions::default()
+    };
+    options.set(&ours).unwrap();
     let id = driver.add(ours, 1).unwrap();
     let (other, _idle_peer) = pair();
     let other = driver.add(other, 1).unwrap();

@@ -5,12 +5,12 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use anyhow::{Context as _, bail};
-use towline_io::socket::{ListenOptions, Passed, PassedSocket, listen};
+use towline_io::socket::{ConnectionOptions, ListenOptions, Passed, PassedSocket, listen};
 use tracing::info;
 
 use crate::admin::{ListenerKind, ListenerStatus};
 use crate::config::{ListenAddress, RelayConfig};
-use crate::stage::Listener;
+use crate::stage::{Listener, Purpose};
 use crate::stun;
 
 /// Names that a passed socket can have (`FileDescriptorName=`) to say what it is for. Any other name, such as that of
@@ -55,12 +55,12 @@ impl Listeners {
         let mut status = Vec::new();
         for listener in &self.tcp {
             status.push(ListenerStatus {
-                kind: match listener.plain_http_port {
+                kind: match listener.purpose.plain_http_port {
                     true => ListenerKind::Http,
                     false => ListenerKind::Derp,
                 },
                 address: listener.socket.local_addr()?,
-                tls: listener.tls,
+                tls: listener.purpose.tls,
             });
         }
         for socket in &self.stun {
@@ -92,7 +92,7 @@ impl Listeners {
                     );
                 }
                 info!(%address, ?kind, "socket taken over from the service manager");
-                self.tcp.push(wanted.listener(socket, kind));
+                self.tcp.push(wanted.listener(socket, kind, false));
             }
             PassedSocket::Udp(socket) => {
                 let address = socket.local_addr()?;
@@ -115,15 +115,24 @@ impl Listeners {
     }
 
     fn open_missing(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
-        if !self.tcp.iter().any(|listener| !listener.plain_http_port) {
-            let socket = bind(wanted.derp)?;
-            self.tcp.push(wanted.listener(socket, ListenerKind::Derp));
+        if !self
+            .tcp
+            .iter()
+            .any(|listener| !listener.purpose.plain_http_port)
+        {
+            let socket = wanted.bind(wanted.derp)?;
+            self.tcp
+                .push(wanted.listener(socket, ListenerKind::Derp, true));
         }
         if let Some(address) = wanted.http
-            && !self.tcp.iter().any(|listener| listener.plain_http_port)
+            && !self
+                .tcp
+                .iter()
+                .any(|listener| listener.purpose.plain_http_port)
         {
-            let socket = bind(address)?;
-            self.tcp.push(wanted.listener(socket, ListenerKind::Http));
+            let socket = wanted.bind(address)?;
+            self.tcp
+                .push(wanted.listener(socket, ListenerKind::Http, true));
         }
         if let Some(address) = wanted.stun
             && self.stun.is_empty()
@@ -140,6 +149,7 @@ struct Wanted {
     http: Option<ListenAddress>,
     stun: Option<ListenAddress>,
     tls: bool,
+    connections: ConnectionOptions,
 }
 
 impl Wanted {
@@ -154,16 +164,33 @@ impl Wanted {
                 .enabled
                 .then(|| derp.with_port(config.stun.port)),
             tls: config.tls.enabled,
+            connections: config.tcp.accepted(),
         }
     }
 
-    fn listener(&self, socket: TcpListener, kind: ListenerKind) -> Listener {
+    fn listener(&self, socket: TcpListener, kind: ListenerKind, has_options: bool) -> Listener {
         let plain_http_port = kind == ListenerKind::Http;
         Listener {
             socket,
-            tls: self.tls && !plain_http_port,
-            plain_http_port,
+            purpose: Purpose {
+                tls: self.tls && !plain_http_port,
+                plain_http_port,
+                has_options,
+            },
         }
+    }
+
+    /// Binds an address; on a host without IPv6 the wildcard is IPv4's.
+    fn bind(&self, address: ListenAddress) -> anyhow::Result<TcpListener> {
+        let options = ListenOptions {
+            connections: self.connections,
+            ..ListenOptions::default()
+        };
+        let bound = match listen(address.socket_addr(), options) {
+            Err(_) if address.ip.is_none() => listen(ipv4_wildcard(address), options),
+            bound => bound,
+        };
+        bound.map_err(|error| refused(address, error))
     }
 
     /// What a TCP listener without a name of ours is for.
@@ -193,16 +220,6 @@ impl Wanted {
             _ => Ok(()),
         }
     }
-}
-
-/// Binds an address; on a host without IPv6 the wildcard is IPv4's.
-fn bind(address: ListenAddress) -> anyhow::Result<TcpListener> {
-    let wanted = address.socket_addr();
-    let bound = match listen(wanted, ListenOptions::default()) {
-        Err(_) if address.ip.is_none() => listen(ipv4_wildcard(address), ListenOptions::default()),
-        bound => bound,
-    };
-    bound.map_err(|error| refused(address, error))
 }
 
 /// Why an address cannot be listened on, and what may help.

@@ -4,19 +4,17 @@
 //! is dialled again. A list of members may name this relay itself: that loop ends when it finds its own key.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use towline_derp::handshake::client::{ClientHandshake, Opening, Options, Ready, Step};
 use towline_derp::relay::UplinkId;
+use towline_io::socket::ConnectionOptions;
 use towline_tls::cert::ServerTrust;
 use towline_tls::pki_types::ServerName;
 use towline_tls::{ClientConfig, ClientOptions, RootCertStore};
-use towline_wire::limits::{
-    DIAL_TIMEOUT, MESH_RETRY_INTERVAL, TCP_NOTSENT_LOWAT_BYTES, UPLINKS_MAX,
-};
+use towline_wire::limits::{DIAL_TIMEOUT, MESH_RETRY_INTERVAL, UPLINKS_MAX};
 use towline_wire::{MeshKey, NodePrivate, NodePublic};
 use tracing::{debug, info, warn};
 
@@ -32,7 +30,7 @@ pub(crate) struct Dialler {
     pub(crate) server_public: NodePublic,
     /// Not in development mode, which meshes without TLS.
     pub(crate) uses_tls: bool,
-    pub(crate) user_timeout: Duration,
+    pub(crate) connection: ConnectionOptions,
 }
 
 /// The relays that we keep connections to.
@@ -213,7 +211,7 @@ impl Uplink {
             .await
             .with_context(|| format!("connecting to {dial_host} port {port}"))?
             .into_std()?;
-        set_options(&stream, self.dialler.user_timeout)?;
+        self.dialler.connection.set(&stream)?;
         let socket = stream.try_clone()?.into();
         let guard = HalfOpen::new(stream.try_clone()?);
         let stream = tokio::net::TcpStream::from_std(stream)?;
@@ -266,13 +264,6 @@ async fn shake_hands(
             Step::Over => bail!("the DERP handshake ended"),
         }
     }
-}
-
-fn set_options(stream: &std::net::TcpStream, user_timeout: Duration) -> std::io::Result<()> {
-    use towline_io::socket::{set_nodelay, set_notsent_lowat, set_user_timeout};
-    set_nodelay(stream, true)?;
-    set_notsent_lowat(stream, TCP_NOTSENT_LOWAT_BYTES as u32)?;
-    set_user_timeout(stream, (!user_timeout.is_zero()).then_some(user_timeout))
 }
 
 /// `host`, `host:port` or `[ip]:port`.

@@ -166,7 +166,7 @@ fn start(config: RelayConfig, descriptors: u64, passed: Vec<Passed>) -> anyhow::
         pages,
         counters,
         shards: Arc::clone(&shards),
-        tcp: config.tcp.clone(),
+        connection: config.tcp.accepted(),
         proxy_protocol_from: config.listen.proxy_protocol_from.clone(),
         client_places: Arc::new(Semaphore::new(capacity.clients as usize)),
         places,
@@ -180,7 +180,7 @@ fn start(config: RelayConfig, descriptors: u64, passed: Vec<Passed>) -> anyhow::
         server_key,
         server_public,
         uses_tls: !config.dev,
-        user_timeout: config.tcp.user_timeout,
+        connection: config.tcp.dialled(),
     });
     mesh.set_members(&config.mesh.with, &mesh_keys)?;
     if let Some(certificates) = certificates.clone() {

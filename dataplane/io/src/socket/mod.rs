@@ -7,8 +7,5 @@ mod passed;
 
 pub use connect::connect_from;
 pub use listen::{ListenOptions, listen};
-pub use options::{
-    Keepalive, local_addr, peer_addr, round_trip, set_keepalive, set_nodelay, set_notsent_lowat,
-    set_user_timeout,
-};
+pub use options::{ConnectionOptions, Keepalive, local_addr, peer_addr, round_trip, set_nodelay};
 pub use passed::{Passed, PassedSocket, take_passed};

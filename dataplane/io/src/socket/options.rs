@@ -15,26 +15,7 @@ pub fn set_nodelay(socket: &impl AsFd, on: bool) -> io::Result<()> {
     SockRef::from(socket).set_tcp_nodelay(on)
 }
 
-/// The socket counts as full while the kernel holds this many bytes that were never sent
-/// (`TCP_NOTSENT_LOWAT`): the backlog then stays with the caller, where it can be reordered and
-/// dropped.
-///
-/// # Errors
-/// What the kernel says.
-pub fn set_notsent_lowat(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_notsent_lowat(bytes)
-}
-
-/// The connection fails when sent bytes stay unacknowledged that long (`TCP_USER_TIMEOUT`); `None`
-/// leaves it to the kernel's retransmissions, many minutes.
-///
-/// # Errors
-/// What the kernel says.
-pub fn set_user_timeout(socket: &impl AsFd, timeout: Option<Duration>) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_user_timeout(timeout)
-}
-
-/// When a silent connection is probed.
+/// When a silent connection is probed (`SO_KEEPALIVE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keepalive {
     /// Silence before the first probe; whole seconds.
@@ -45,22 +26,43 @@ pub struct Keepalive {
     pub probes: u32,
 }
 
-/// Probes a silent connection (`SO_KEEPALIVE`), or stops to.
-///
-/// # Errors
-/// What the kernel says.
-pub fn set_keepalive(socket: &impl AsFd, keepalive: Option<Keepalive>) -> io::Result<()> {
-    let socket = SockRef::from(socket);
-    let Some(Keepalive {
-        idle,
-        interval,
-        probes,
-    }) = keepalive
-    else {
-        return socket.set_keepalive(false);
-    };
-    let params = TcpKeepalive::new().with_time(idle).with_interval(interval);
-    socket.set_tcp_keepalive(&params.with_retries(probes))
+/// Options of a connection. A listener that has them passes them on to the connections that it accepts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    /// The socket counts as full while the kernel holds this many bytes that were never sent
+    /// (`TCP_NOTSENT_LOWAT`): the backlog then stays with the caller, where it can be reordered and
+    /// dropped. `None`: the host's setting.
+    pub notsent_lowat: Option<u32>,
+    /// The connection fails when sent bytes stay unacknowledged that long (`TCP_USER_TIMEOUT`); `None`
+    /// leaves it to the kernel's retransmissions, many minutes.
+    pub user_timeout: Option<Duration>,
+    /// Whether a silent connection is probed.
+    pub keepalive: Option<Keepalive>,
+}
+
+impl ConnectionOptions {
+    /// Sets these, and `TCP_NODELAY`.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set(&self, socket: &impl AsFd) -> io::Result<()> {
+        set_nodelay(socket, true)?;
+        let socket = SockRef::from(socket);
+        if let Some(bytes) = self.notsent_lowat {
+            socket.set_tcp_notsent_lowat(bytes)?;
+        }
+        if self.user_timeout.is_some() {
+            socket.set_tcp_user_timeout(self.user_timeout)?;
+        }
+        if let Some(keepalive) = self.keepalive {
+            let params = TcpKeepalive::new()
+                .with_time(keepalive.idle)
+                .with_interval(keepalive.interval)
+                .with_retries(keepalive.probes);
+            socket.set_tcp_keepalive(&params)?;
+        }
+        Ok(())
+    }
 }
 
 /// The peer's address. An IPv4 peer of a dual-stack socket is given as IPv4.
@@ -123,22 +125,22 @@ mod tests {
     #[test]
     fn options_are_taken_and_addresses_agree() {
         let (one, other) = pair();
-        set_nodelay(&one, true).unwrap();
-        set_notsent_lowat(&one, 65_536).unwrap();
-        set_user_timeout(&one, Some(Duration::from_secs(15))).unwrap();
-        let second = Duration::from_secs(1);
-        set_keepalive(
-            &one,
-            Some(Keepalive {
-                idle: 60 * second,
-                interval: second,
+        let options = ConnectionOptions {
+            notsent_lowat: Some(65_536),
+            user_timeout: Some(Duration::from_secs(15)),
+            keepalive: Some(Keepalive {
+                idle: Duration::from_secs(60),
+                interval: Duration::from_secs(1),
                 probes: 3,
             }),
-        )
-        .unwrap();
-        set_keepalive(&one, None).unwrap();
-        assert_eq!(SockRef::from(&one).tcp_notsent_lowat().unwrap(), 65_536);
+        };
+        options.set(&one).unwrap();
+        let socket = SockRef::from(&one);
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 65_536);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(peer_addr(&one).unwrap(), local_addr(&other).unwrap());
+        ConnectionOptions::default().set(&other).unwrap();
+        assert!(!SockRef::from(&other).keepalive().unwrap());
     }
 
     #[test]

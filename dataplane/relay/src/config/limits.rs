@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use towline_io::socket::{ConnectionOptions, Keepalive};
 use towline_wire::limits;
 
 use super::setting::{Kind, Setting, setting};
@@ -74,6 +75,33 @@ pub struct TcpConfig {
     /// A client that takes no byte for this long is closed (`-tcp-write-timeout`); zero: never.
     /// Not for mesh peers.
     pub write_timeout: Duration,
+}
+
+/// Unanswered TCP keepalive probes that end a connection; Go's default, so derper's too.
+const KEEPALIVE_PROBES: u32 = 9;
+
+impl TcpConfig {
+    /// Of the connections that others open.
+    pub(crate) fn accepted(&self) -> ConnectionOptions {
+        let time = self.keepalive_time;
+        ConnectionOptions {
+            keepalive: (!time.is_zero()).then_some(Keepalive {
+                idle: time,
+                interval: time,
+                probes: KEEPALIVE_PROBES,
+            }),
+            ..self.dialled()
+        }
+    }
+
+    /// Of those to other relays, which keep each other awake.
+    pub(crate) fn dialled(&self) -> ConnectionOptions {
+        ConnectionOptions {
+            notsent_lowat: Some(limits::TCP_NOTSENT_LOWAT_BYTES as u32),
+            user_timeout: Some(self.user_timeout).filter(|time| !time.is_zero()),
+            keepalive: None,
+        }
+    }
 }
 
 impl Default for TcpConfig {

@@ -17,18 +17,24 @@ const OUT_OF_DESCRIPTORS_REST: Duration = Duration::from_millis(100);
 /// How often that is said.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Unanswered TCP keepalive probes that end a connection; Go's default, so derper's too.
-const KEEPALIVE_PROBES: u32 = 9;
-
 /// The reason of a handshake failure: all places were taken, and its source had its share of them.
 const NO_PLACE: &str = "no_place";
 
 /// A socket to accept from.
-pub(crate) struct Listener {
-    pub(crate) socket: TcpListener,
+pub(crate) struct Listener<S = TcpListener> {
+    pub(crate) socket: S,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a listener and its connections are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Purpose {
     pub(crate) tls: bool,
     /// The plain HTTP port beside a TLS one.
     pub(crate) plain_http_port: bool,
+    /// Connections have their options from the listener. Not those of a socket that was passed: they may be older than its
+    /// options.
+    pub(crate) has_options: bool,
 }
 
 impl Listener {
@@ -36,8 +42,15 @@ impl Listener {
     pub(crate) fn share(&self) -> io::Result<Self> {
         Ok(Self {
             socket: self.socket.try_clone()?,
-            tls: self.tls,
-            plain_http_port: self.plain_http_port,
+            purpose: self.purpose,
+        })
+    }
+
+    /// To be waited for, within a runtime.
+    fn watch(self) -> io::Result<Listener<tokio::net::TcpListener>> {
+        Ok(Listener {
+            socket: tokio::net::TcpListener::from_std(self.socket)?,
+            purpose: self.purpose,
         })
     }
 }
@@ -47,8 +60,7 @@ pub(super) struct Accepted {
     /// For the shard; the stream that the handshake uses is another descriptor of the same socket.
     pub(super) socket: HalfOpen,
     pub(super) peer: SocketAddr,
-    pub(super) tls: bool,
-    pub(super) plain_http_port: bool,
+    pub(super) purpose: Purpose,
     pub(super) place: Place,
 }
 
@@ -171,7 +183,7 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let watched = listeners
         .into_iter()
-        .map(Watched::new)
+        .map(Listener::watch)
         .collect::<io::Result<Vec<_>>>()?;
     // It is waited for.
     let _ = said.send(Ok(()));
@@ -195,25 +207,11 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// A listener whose connections can be waited for.
-struct Watched {
-    socket: tokio::net::TcpListener,
-    tls: bool,
-    plain_http_port: bool,
-}
-
-impl Watched {
-    /// Within a runtime.
-    fn new(listener: Listener) -> io::Result<Self> {
-        Ok(Self {
-            socket: tokio::net::TcpListener::from_std(listener.socket)?,
-            tls: listener.tls,
-            plain_http_port: listener.plain_http_port,
-        })
-    }
-}
-
-async fn accept_from(context: Arc<Context>, listener: Watched, start: Start) {
+async fn accept_from(
+    context: Arc<Context>,
+    listener: Listener<tokio::net::TcpListener>,
+    start: Start,
+) {
     let mut stopping = context.stopping.clone();
     let mut complained: Option<Instant> = None;
     loop {
@@ -222,7 +220,9 @@ async fn accept_from(context: Arc<Context>, listener: Watched, start: Start) {
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         let begun = match accepted {
-            Ok((stream, peer)) => begin(&context, &listener, start, stream, canonical(peer)).await,
+            Ok((stream, peer)) => {
+                begin(&context, listener.purpose, start, stream, canonical(peer)).await
+            }
             Err(error) => Err(error),
         };
         match begun {
@@ -245,7 +245,7 @@ async fn accept_from(context: Arc<Context>, listener: Watched, start: Start) {
 /// and those behind it in the listen queue.
 async fn begin(
     context: &Arc<Context>,
-    listener: &Watched,
+    purpose: Purpose,
     start: Start,
     stream: tokio::net::TcpStream,
     peer: SocketAddr,
@@ -259,8 +259,7 @@ async fn begin(
     let incoming = Incoming {
         stream,
         peer,
-        tls: listener.tls,
-        plain_http_port: listener.plain_http_port,
+        purpose,
     };
     match context.places.take(peer.ip()).await {
         Taken::Place(place, wanted) => incoming.start(context, start, place, wanted)?,
@@ -285,8 +284,7 @@ async fn begin(
 struct Incoming {
     stream: TcpStream,
     peer: SocketAddr,
-    tls: bool,
-    plain_http_port: bool,
+    purpose: Purpose,
 }
 
 impl Incoming {
@@ -300,11 +298,15 @@ impl Incoming {
         let accepted = Accepted {
             socket: HalfOpen::new(self.stream.try_clone()?),
             peer: self.peer,
-            tls: self.tls,
-            plain_http_port: self.plain_http_port,
+            purpose: self.purpose,
             place,
         };
-        set_options(context, &self.stream);
+        if !self.purpose.has_options
+            && let Err(error) = context.connection.set(&self.stream)
+        {
+            // It is closed by its peer already, which its handshake will notice.
+            debug!(%error, "socket options were not taken");
+        }
         start(Arc::clone(context), self.stream, accepted, wanted);
         Ok(())
     }
@@ -324,26 +326,4 @@ fn is_of_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionReset | Interrupted | NotConnected | InvalidInput
     )
-}
-
-/// A socket that takes no options is closed by its peer already, which its handshake will notice.
-fn set_options(context: &Context, stream: &TcpStream) {
-    use towline_io::socket::{
-        Keepalive, set_keepalive, set_nodelay, set_notsent_lowat, set_user_timeout,
-    };
-    let timeout = |time: Duration| (!time.is_zero()).then_some(time);
-    let keepalive = timeout(context.tcp.keepalive_time).map(|time| Keepalive {
-        idle: time,
-        interval: time,
-        probes: KEEPALIVE_PROBES,
-    });
-    let set = set_nodelay(stream, true)
-        .and_then(|()| {
-            set_notsent_lowat(stream, towline_wire::limits::TCP_NOTSENT_LOWAT_BYTES as u32)
-        })
-        .and_then(|()| set_user_timeout(stream, timeout(context.tcp.user_timeout)))
-        .and_then(|()| set_keepalive(stream, keepalive));
-    if let Err(error) = set {
-        debug!(%error, "socket options were not taken");
-    }
 }

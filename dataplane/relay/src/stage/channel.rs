@@ -44,6 +44,8 @@ pub(crate) struct Channel<'a, S> {
     raw: Vec<u8>,
     /// Written, sealed, and not yet sent.
     unsent: Vec<u8>,
+    /// The peer may be waiting for what is unsent.
+    is_waited_for: bool,
     buffer: Vec<u8>,
 }
 
@@ -72,6 +74,7 @@ impl<'a, S: Stream> Channel<'a, S> {
             tls: None,
             raw: first,
             unsent: Vec::new(),
+            is_waited_for: true,
             buffer: Vec::with_capacity(READ_BYTES),
         }
     }
@@ -89,6 +92,8 @@ impl<'a, S: Stream> Channel<'a, S> {
             let result = handshake.handle_bytes(&bytes);
             channel.keep(|| handshake.poll_output());
             if let Some(established) = channel.or_send(result).await? {
+                // In TLS 1.3 a server is done before its client, so these are tickets: they leave with the first answer.
+                channel.is_waited_for = established.version == Version::Tls12;
                 return Ok(channel.established(established));
             }
         }
@@ -133,6 +138,7 @@ impl<'a, S: Stream> Channel<'a, S> {
     /// Writes plaintext. It leaves with the next [`read`](Self::read) that has to wait, with [`send`](Self::send) or
     /// [`close`](Self::close), or goes to [`Rest::unsent`].
     pub(crate) async fn write(&mut self, plaintext: &[u8]) -> Result<(), ChannelError> {
+        self.is_waited_for = true;
         let out = &mut self.unsent;
         match &mut self.tls {
             None => out.extend_from_slice(plaintext),
@@ -230,7 +236,9 @@ impl<'a, S: Stream> Channel<'a, S> {
     }
 
     async fn read_stream(&mut self) -> Result<Vec<u8>, ChannelError> {
-        self.send().await?;
+        if self.is_waited_for {
+            self.send().await?;
+        }
         let mut buffer = core::mem::take(&mut self.buffer);
         if buffer.capacity() == 0 {
             buffer.reserve_exact(READ_BYTES);

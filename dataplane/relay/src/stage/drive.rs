@@ -96,7 +96,7 @@ async fn handshake<S: Stream>(
         }
         first = header.rest;
     }
-    let (mut channel, active_tls) = match (&context.tls, accepted.tls) {
+    let (mut channel, active_tls) = match (&context.tls, accepted.purpose.tls) {
         (Some(config), true) => {
             let done = timeout_at(tls_deadline, Channel::accept(stream, config, first)).await;
             let (mut channel, facts) =
@@ -111,7 +111,7 @@ async fn handshake<S: Stream>(
     };
     let conn = ConnInfo {
         peer: accepted.peer,
-        plain_http_port: accepted.plain_http_port,
+        plain_http_port: accepted.purpose.plain_http_port,
         debug_allowed: context.pages.debug_allowed(accepted.peer.ip()),
     };
     let seed = crate::shard::random().map_err(|_| StageError::Random)?;
@@ -349,6 +349,29 @@ mod tests {
         let closed = timeout(HTTP_TIMEOUT, close(&mut channel, deadline)).await;
         let error = closed.expect("it ends by itself").unwrap_err();
         assert_eq!(error.name(), "timeout");
+    }
+
+    #[tokio::test]
+    async fn a_ticket_leaves_with_the_first_answer() {
+        let (theirs, ours) = streams().await;
+        let (server, client) = configs();
+        let name = ServerName::try_from(HOST).unwrap();
+        let serve = async {
+            let (mut channel, _) = Channel::accept(&ours, &server, Vec::new()).await.unwrap();
+            assert_eq!(channel.read().await.unwrap(), b"hello");
+            // The handshake's flight.
+            assert_eq!(ours.sends.get(), 1);
+            channel.write(b"bye").await.unwrap();
+            channel.close().await.unwrap();
+            assert_eq!(ours.sends.get(), 2);
+        };
+        let ask = async {
+            let (mut channel, _) = Channel::connect(&theirs, &client, name).await.unwrap();
+            // Its own segment, after the end of the handshake.
+            channel.write(b"hello").await.unwrap();
+            assert_eq!(channel.read().await.unwrap(), b"bye");
+        };
+        tokio::join!(serve, ask);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ mod proxy;
 mod stream;
 mod threads;
 
-pub(crate) use accept::{AcceptLimit, HalfOpen, Listener};
+pub(crate) use accept::{AcceptLimit, HalfOpen, Listener, Purpose};
 pub(crate) use channel::Channel;
 pub(crate) use places::{Place, Places};
 pub(crate) use threads::{Context, spawn};

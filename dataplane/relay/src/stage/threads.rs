@@ -9,13 +9,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 use towline_derp::handshake::server;
 use towline_io::DriverKind;
+use towline_io::socket::ConnectionOptions;
 use towline_tls::ServerConfig;
 
 use super::accept::{self, AcceptLimit, Listener};
 use super::places::Places;
 use crate::admission::Admission;
 use crate::certs::Certificates;
-use crate::config::{IpPrefix, TcpConfig};
+use crate::config::IpPrefix;
 use crate::metrics::Counters;
 use crate::pages::Pages;
 use crate::shard::Shards;
@@ -29,7 +30,7 @@ pub(crate) struct Context {
     pub(crate) pages: Arc<Pages>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) shards: Arc<Shards>,
-    pub(crate) tcp: TcpConfig,
+    pub(crate) connection: ConnectionOptions,
     pub(crate) proxy_protocol_from: Vec<IpPrefix>,
     /// Places of clients, in all shards together.
     pub(crate) client_places: Arc<Semaphore>,
