@@ -160,20 +160,15 @@ impl Thread {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU16;
-    use std::os::fd::OwnedFd;
-    use std::sync::Arc;
 
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
-    use tokio::sync::{Semaphore, oneshot};
-    use towline_derp::connected::Connected;
+    use tokio::sync::oneshot;
     use towline_wire::NodePublic;
 
-    use super::*;
-    use crate::admission::{AllowedKeys, Generation};
+    use crate::admission::AllowedKeys;
     use crate::config::{DriverChoice, RelayConfig, ShardsConfig};
+    use crate::shard::testing::admitted;
     use crate::shard::{Command, Shards, ShardsOptions};
-    use crate::stage::Places;
 
     fn one_shard() -> Shards {
         let mut config = RelayConfig::default();
@@ -191,55 +186,14 @@ mod tests {
         .unwrap()
     }
 
-    /// A client that has just been admitted, and its end of the connection.
-    async fn admitted(key: u8, mesh: bool, decided: u64) -> (TcpStream, Command) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        let (theirs, ours) = tokio::join!(TcpStream::connect(addr), listener.accept());
-        let socket = OwnedFd::from(ours.unwrap().0.into_std().unwrap());
-        let (half_open_place, _) = Places::new(1).try_take(addr.ip()).unwrap();
-        let client_places = Arc::new(Semaphore::new(1));
-        let client = Connected {
-            key: NodePublic([key; 32]),
-            addr,
-            mesh,
-            prober: false,
-            not_ideal: false,
-            can_ack_pings: false,
-            go_client: false,
-            app_name: None,
-            limits: None,
-        };
-        let adopted = Adopted {
-            socket,
-            tls: None,
-            websocket: None,
-            plaintext: Vec::new(),
-            raw: Vec::new(),
-            unsent: Vec::new(),
-            active_tls: None,
-            role: Role::Client {
-                client,
-                decided: Generation::of(decided),
-                server_info_frame: Vec::new(),
-                half_open_place,
-                client_place: client_places.try_acquire_owned().unwrap(),
-            },
-        };
-        (theirs.unwrap(), Command::Adopt(Box::new(adopted)))
-    }
-
     #[tokio::test]
     async fn what_a_handshake_left_unsent_goes_out_though_the_client_errs_at_once() {
         let shards = one_shard();
-        let (mut stream, adopt) = admitted(1, false, 0).await;
-        let Command::Adopt(mut adopted) = adopt else {
-            unreachable!("that is what was asked for");
-        };
+        let (mut stream, mut adopted) = admitted(1, false, 0).await;
         adopted.unsent = b"server key".to_vec();
         // A frame longer than any may be.
         adopted.plaintext = vec![4, 0xff, 0xff, 0xff, 0xff];
-        shards.handles()[0].ask(Command::Adopt(adopted));
+        shards.handles()[0].ask(Command::Adopt(Box::new(adopted)));
         let mut got = Vec::new();
         stream.read_to_end(&mut got).await.unwrap();
         assert!(got.starts_with(b"server key"), "{got:?}");
@@ -253,9 +207,9 @@ mod tests {
         let allowed = AllowedKeys::of(5, [NodePublic([2; 32])]);
         shard.ask(Command::KeepOnly(allowed));
         for (key, mesh, decided) in [(1, false, 4), (2, false, 4), (3, false, 5), (4, true, 4)] {
-            let (stream, adopt) = admitted(key, mesh, decided).await;
+            let (stream, adopted) = admitted(key, mesh, decided).await;
             streams.push(stream);
-            shard.ask(adopt);
+            shard.ask(Command::Adopt(Box::new(adopted)));
         }
         let (reply, clients) = oneshot::channel();
         shard.ask(Command::Clients(reply));

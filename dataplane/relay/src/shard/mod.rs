@@ -14,6 +14,8 @@ mod receive;
 mod rounds;
 mod stalled;
 mod start;
+#[cfg(test)]
+mod testing;
 mod transport;
 mod turn;
 mod write;

@@ -99,3 +99,67 @@ impl Thread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use towline_io::DriverKind;
+    use towline_wire::NodePublic;
+    use towline_wire::frame::SendPacket;
+
+    use super::super::testing::{admitted, thread};
+    use super::PASS_ON_BYTES;
+
+    const PACKET_BYTES: usize = 1400;
+    /// Packets of one sender: less than the kernel takes for a socket that nobody reads from.
+    const PACKETS: usize = 30;
+    const SENDERS: usize = 20;
+
+    const _: () = assert!(SENDERS * PACKETS * PACKET_BYTES > PASS_ON_BYTES * 3 / 2);
+
+    async fn a_turn_sends_what_all_its_parts_brought(kind: DriverKind) {
+        let mut thread = thread(kind);
+        let (_receiver, adopted) = admitted(1, false, 0).await;
+        thread.adopt(adopted);
+        let mut senders = Vec::new();
+        for key in 0..SENDERS {
+            let (sender, adopted) = admitted(10 + key as u8, false, 0).await;
+            thread.adopt(adopted);
+            senders.push(sender);
+        }
+        // What they are told first is sent, and what they say is waited for.
+        for _ in 0..3 {
+            thread.ready.push(thread.conns[0].as_ref().unwrap().id);
+            thread.turn().unwrap();
+        }
+        let mut frames = Vec::new();
+        for _ in 0..PACKETS {
+            SendPacket {
+                dst: NodePublic([1; 32]),
+                packet: &[7; PACKET_BYTES],
+            }
+            .write(&mut frames);
+        }
+        for sender in &mut senders {
+            sender.write_all(&frames).await.unwrap();
+        }
+        // One turn, unless the host is so busy that it sees less of them.
+        let mut received = 0;
+        while received < (SENDERS * PACKETS) as u64 {
+            thread.turn().unwrap();
+            let stats = thread.core.stats();
+            received = stats.received.iter().map(|volume| volume.packets).sum();
+            assert_eq!(stats.sent.packets, received);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_sends_what_all_its_parts_brought_by_epoll() {
+        a_turn_sends_what_all_its_parts_brought(DriverKind::Epoll).await;
+    }
+
+    #[tokio::test]
+    async fn a_turn_sends_what_all_its_parts_brought_by_uring() {
+        a_turn_sends_what_all_its_parts_brought(DriverKind::Uring).await;
+    }
+}

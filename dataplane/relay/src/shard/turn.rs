@@ -153,7 +153,7 @@ impl Thread {
     }
 
     /// One turn; true when there will be no more.
-    fn turn(&mut self) -> io::Result<bool> {
+    pub(super) fn turn(&mut self) -> io::Result<bool> {
         let mut completions = core::mem::take(&mut self.completions);
         self.driver.wait(self.timeout(), &mut completions)?;
         self.now = now();
