@@ -115,3 +115,17 @@ fn what_needs_a_restart_is_said_until_it_is_as_it_was_at_the_start() {
     let said = relay.reload();
     assert!(!said.contains("restart"), "{said}");
 }
+
+#[test]
+fn a_reload_that_opens_the_relay_to_everyone_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("keys"), KEY).unwrap();
+    configure(dir.path(), "");
+    let mut relay = Relay::start(dir.path());
+    let said = relay.reload();
+    assert!(!said.contains("anyone may"), "{said}");
+
+    fs::write(dir.path().join("relay.toml"), "").unwrap();
+    let said = relay.reload();
+    assert!(said.contains("anyone may use this relay"), "{said}");
+}

@@ -180,13 +180,15 @@ impl Relay {
     /// Reads the configuration again and applies what can change while the relay runs. What is broken is said and leaves
     /// the old in place.
     pub(crate) async fn reload(&self) {
-        let new = match self.started.reload() {
-            Ok(loaded) => loaded.config,
+        let loaded = match self.started.reload() {
+            Ok(loaded) => loaded,
             Err(error) => {
                 warn!(%error, "configuration not reloaded; the old one stays");
                 return;
             }
         };
+        let mut warnings = loaded.warnings;
+        let new = loaded.config;
         // Before anything else is applied: with broken keys nothing is.
         let admission = self.context.admission.configure(&new.admission);
         if let Err(error) = admission.and_then(|()| self.reload_allowed()) {
@@ -234,6 +236,10 @@ impl Relay {
             warn!(%error, "certificate not reloaded; the old one stays");
         }
         self.config.store(Arc::new(new));
+        warnings.extend(self.context.admission.warnings());
+        for warning in warnings {
+            warn!("{warning}");
+        }
         info!("reloaded");
     }
 

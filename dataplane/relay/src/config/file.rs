@@ -116,7 +116,8 @@ fn known_beside(key: &str) -> String {
             _ => None,
         })
         .collect();
-    known.dedup();
+    let mut seen = std::collections::HashSet::new();
+    known.retain(|name| seen.insert(*name));
     match section {
         Some(section) => format!("[{section}] has {}", known.join(", ")),
         None => format!("there are {}", known.join(", ")),

@@ -80,12 +80,19 @@ pub struct TcpConfig {
 /// Unanswered TCP keepalive probes that end a connection; Go's default, so derper's too.
 const KEEPALIVE_PROBES: u32 = 9;
 
+/// What the kernel takes for `TCP_KEEPIDLE` and `TCP_KEEPINTVL`, in seconds.
+const KEEPALIVE_TIME: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(32_767));
+
+/// The longest `TCP_USER_TIMEOUT` that the kernel takes: 24 days.
+const USER_TIMEOUT_MAX: Duration = Duration::from_millis(i32::MAX as u64);
+
 impl TcpConfig {
-    /// Of the connections that others open.
+    /// Of the connections that others open. What the kernel has no numbers for is the nearest that it has.
     pub(crate) fn accepted(&self) -> ConnectionOptions {
-        let time = self.keepalive_time;
+        let (least, most) = KEEPALIVE_TIME;
+        let time = self.keepalive_time.clamp(least, most);
         ConnectionOptions {
-            keepalive: (!time.is_zero()).then_some(Keepalive {
+            keepalive: (!self.keepalive_time.is_zero()).then_some(Keepalive {
                 idle: time,
                 interval: time,
                 probes: KEEPALIVE_PROBES,
@@ -98,7 +105,8 @@ impl TcpConfig {
     pub(crate) fn dialled(&self) -> ConnectionOptions {
         ConnectionOptions {
             notsent_lowat: Some(limits::TCP_NOTSENT_LOWAT_BYTES as u32),
-            user_timeout: Some(self.user_timeout).filter(|time| !time.is_zero()),
+            user_timeout: Some(self.user_timeout.min(USER_TIMEOUT_MAX))
+                .filter(|time| !time.is_zero()),
             keepalive: None,
         }
     }

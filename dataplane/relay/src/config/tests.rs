@@ -76,6 +76,25 @@ fn every_default_is_a_value_that_its_setting_accepts() {
 }
 
 #[test]
+fn times_that_the_kernel_has_no_numbers_for_are_the_nearest_that_it_has() {
+    let tcp = |keepalive_s: f64, user_timeout_s: u64| TcpConfig {
+        keepalive_time: Duration::from_secs_f64(keepalive_s),
+        user_timeout: Duration::from_secs(user_timeout_s),
+        ..TcpConfig::default()
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for (given_s, taken_s) in [(0.5, 1), (60.0, 60), (36_000.0, 32_767), (1e9, 32_767)] {
+        let options = tcp(given_s, 1 << 40).accepted();
+        options.set(&listener).unwrap();
+        let keepalive = options.keepalive.unwrap();
+        assert_eq!(keepalive.idle, Duration::from_secs(taken_s));
+        assert_eq!(keepalive.interval, keepalive.idle);
+    }
+    let off = tcp(0.0, 0).accepted();
+    assert_eq!((off.keepalive, off.user_timeout), (None, None));
+}
+
+#[test]
 fn derpers_defaults() {
     let config = load(&[("hostname", "relay.example.com")]);
     assert_eq!(config.listen.address.to_string(), ":443");
