@@ -7,5 +7,7 @@ mod passed;
 
 pub use connect::connect_from;
 pub use listen::{ListenOptions, listen};
-pub use options::{ConnectionOptions, Keepalive, local_addr, peer_addr, round_trip, set_nodelay};
+pub use options::{
+    ConnectionOptions, Keepalive, acknowledge, local_addr, peer_addr, round_trip, set_nodelay,
+};
 pub use passed::{Passed, PassedSocket, take_passed};

@@ -65,6 +65,15 @@ impl ConnectionOptions {
     }
 }
 
+/// Acknowledges at once what was received, instead of with the next answer or 40 ms later (`TCP_QUICKACK`): a peer without
+/// `TCP_NODELAY` sends nothing more until then.
+///
+/// # Errors
+/// What the kernel says.
+pub fn acknowledge(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_quickack(true)
+}
+
 /// The peer's address. An IPv4 peer of a dual-stack socket is given as IPv4.
 ///
 /// # Errors
@@ -139,6 +148,7 @@ mod tests {
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), 65_536);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(peer_addr(&one).unwrap(), local_addr(&other).unwrap());
+        acknowledge(&one).unwrap();
         ConnectionOptions::default().set(&other).unwrap();
         assert!(!SockRef::from(&other).keepalive().unwrap());
     }

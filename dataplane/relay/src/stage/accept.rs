@@ -74,6 +74,14 @@ impl HalfOpen {
         Self(Some(socket))
     }
 
+    /// Lets the peer go on at once, when there is no answer to it yet.
+    pub(super) fn acknowledge(&self) {
+        if let Some(socket) = &self.0 {
+            // It fails when the peer is gone.
+            let _ = towline_io::socket::acknowledge(socket);
+        }
+    }
+
     /// The socket, of what has become a client.
     pub(super) fn keep(mut self) -> Option<OwnedFd> {
         self.0.take().map(OwnedFd::from)

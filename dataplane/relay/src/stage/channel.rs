@@ -92,8 +92,7 @@ impl<'a, S: Stream> Channel<'a, S> {
             let result = handshake.handle_bytes(&bytes);
             channel.keep(|| handshake.poll_output());
             if let Some(established) = channel.or_send(result).await? {
-                // In TLS 1.3 a server is done before its client, so these are tickets: they leave with the first answer. (A
-                // client without TCP_NODELAY asks 40 ms later for it, as it does of derper; DERP clients have that.)
+                // In TLS 1.3 a server is done before its client, so these are tickets: they leave with the first answer.
                 channel.is_waited_for = established.version == Version::Tls12;
                 return Ok(channel.established(established));
             }
@@ -178,6 +177,11 @@ impl<'a, S: Stream> Channel<'a, S> {
             self.unsent.extend_from_slice(&session.close_notify());
         }
         self.send().await
+    }
+
+    /// Whether a read would wait for the peer without sending it anything.
+    pub(crate) fn only_waits(&self) -> bool {
+        self.raw.is_empty() && !self.is_waited_for
     }
 
     /// Gives up the connection to whoever goes on with it.

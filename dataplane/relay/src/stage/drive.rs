@@ -105,6 +105,9 @@ async fn handshake<S: Stream>(
             if facts.is_acme_challenge {
                 return close(&mut channel, tls_deadline).await;
             }
+            if channel.only_waits() {
+                accepted.socket.acknowledge();
+            }
             (channel, Some(active))
         }
         _ => (Channel::plain(stream, first), None),
