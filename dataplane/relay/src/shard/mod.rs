@@ -1,7 +1,8 @@
 //! Shards: one thread each, which owns a driver, a set of connections and all their state.
 //!
-//! `turn` is the loop, `write`, `adopt`, `stalled`, `rounds` and `drain` are its steps; `transport` and `carry` are what
-//! lies between socket bytes and the DERP stream; `mailbox` leads to the other shards, `patience` is for when it is full; `command` is how the rest of the relay reaches a shard. The protocol itself is `towline_derp::relay`.
+//! `turn` is the loop, `receive`, `write`, `adopt`, `stalled`, `rounds` and `drain` are its steps; `transport` and `carry` are
+//! what lies between socket bytes and the DERP stream; `mailbox` leads to the other shards, `patience` is for when it is full;
+//! `command` is how the rest of the relay reaches a shard. The protocol itself is `towline_derp::relay`.
 
 mod adopt;
 mod carry;

@@ -1,4 +1,5 @@
-//! What tests of the shard need: its thread without a thread, and clients.
+//! What tests of the shard's steps share: its state without a thread, so that a test takes its turns one by one, and
+//! clients to adopt. Only compiled for tests; no assertions here.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
