@@ -28,10 +28,11 @@ ARROWS = {
     "towline-path": {"towline-wire"},
     "towline-tunnel": {"towline-wire", "towline-aead"},
     "towline-ebpf": {"towline-wire"},
+    "towline-device": {"towline-wire", "towline-tunnel", "towline-io"},
     "towline-load": {"towline-wire", "towline-derp", "towline-tls", "towline-io"},
     "towline-relay": {"towline-wire", "towline-derp", "towline-tls", "towline-io"},
-    "towline": {"towline-wire", "towline-derp", "towline-relay", "towline-load"},
-    "towline-fuzz": {"towline-wire", "towline-derp", "towline-tls"},
+    "towline": {"towline-wire", "towline-derp", "towline-relay", "towline-load", "towline-device"},
+    "towline-fuzz": {"towline-wire", "towline-derp", "towline-tls", "towline-tunnel", "towline-device"},
 }
 
 # Workspaces whose crates have a place in ARROWS.
