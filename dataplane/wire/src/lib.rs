@@ -1,11 +1,12 @@
 //! Formats and limits of the data plane: keys, DERP frames, the JSON of the DERP handshake, STUN,
-//! the disco magic, a node of the DERP map, and every cap and timeout (`limits`).
+//! the disco magic, WireGuard's messages, a node of the DERP map, and every cap and timeout (`limits`).
 //!
 //! It knows bytes and nothing else: no sockets, no clock, no randomness, no state. Time and random
 //! bytes come in as arguments. Everything that reads bytes of a stranger returns a typed error and
 //! never panics, hence the ban on indexing.
 //!
-//! Callers: `derp` (frames, info), `relay` (STUN, limits, DERP map), `load` (frames, limits), `cli` (keys).
+//! Callers: `derp` (frames, info), `relay` (STUN, limits, DERP map), `load` (frames, limits), `tunnel` (WireGuard, limits),
+//! `cli` (keys).
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
@@ -18,6 +19,7 @@ pub mod limits;
 mod malformed;
 pub mod stun;
 pub mod time;
+pub mod wireguard;
 
 pub use key::{KeyError, MeshKey, NodePrivate, NodePublic};
 pub use malformed::Malformed;

@@ -370,6 +370,103 @@ pub const STUN_PREFIXES_MAX: usize = 64 << 10;
 const _: () = assert!(STUN_PER_PREFIX_PER_SECOND <= STUN_PER_PREFIX_BURST);
 const _: () = assert!(STUN_PREFIX_BITS_V4 <= 32 && STUN_PREFIX_BITS_V6 <= 128);
 
+// ---- WireGuard ---------------------------------------------------------------------------------
+
+/// An initiator replaces a session of this age … (whitepaper section 6.1)
+pub const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
+
+/// … and nobody uses one of this age.
+pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
+
+/// A session that has sealed so many messages is replaced … (whitepaper section 6.1)
+pub const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
+
+/// … and with so many it is not used any more (whitepaper section 6.1: 2^64 - 2^13 - 1, a window before the end).
+pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
+
+/// How long an unanswered handshake is tried again (whitepaper section 6.1) …
+pub const REKEY_ATTEMPT_TIME: Duration = Duration::from_secs(90);
+
+/// … each time after this, which is also the least time between two initiations to one peer …
+pub const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// … plus a random part of this, so that two peers do not collide for ever (messages.h).
+pub const REKEY_TIMEOUT_JITTER_MAX: Duration = Duration::from_millis(333);
+
+/// A peer that received data and has nothing to say sends a keepalive after this (whitepaper section 6.1).
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Keys that nothing replaced are wiped after this (timers.c).
+pub const WIPE_AFTER_TIME: Duration = Duration::from_secs(3 * 180);
+
+/// The secret behind cookies lives so long, and so does a cookie (messages.h) …
+pub const COOKIE_SECRET_AGE_MAX: Duration = Duration::from_secs(120);
+
+/// … less this at the side that was given it, since it was under way (messages.h).
+pub const COOKIE_SECRET_LATENCY: Duration = Duration::from_secs(5);
+
+/// Counters behind the highest one that are still accepted, once each (messages.h: 8192 bits, of which one word
+/// is being filled).
+pub const REPLAY_WINDOW: u64 = REPLAY_BITS as u64 - u64::BITS as u64;
+
+/// Bits of the replay window (messages.h).
+pub const REPLAY_BITS: usize = 8192;
+
+/// Initiations of one peer that are answered, per second (messages.h).
+pub const INITIATIONS_PER_SECOND: u32 = 50;
+
+/// Peers of one tunnel (messages.h: 2^20).
+pub const TUNNEL_PEERS_MAX: usize = 1 << 20;
+
+/// Allowed IPs of one tunnel. Ours: four for each of the most peers; about 100 bytes each.
+pub const TUNNEL_ALLOWED_IPS_MAX: usize = 4 << 20;
+
+/// Packets that wait for a session of one peer (messages.h) …
+pub const STAGED_PACKETS_MAX: usize = 128;
+
+/// … and their bytes. Ours: as many of 1500 bytes.
+pub const STAGED_BYTES_MAX: usize = 192 << 10;
+
+/// Bytes of all packets that wait in a tunnel. Ours: 170 peers with all they may have.
+pub const STAGED_TUNNEL_BYTES_MAX: usize = 32 << 20;
+
+/// Handshake messages that are worked on per second before senders must show a cookie. Ours: the first step of one
+/// costs about 50 us, so strangers get at most 2.5 % of a core …
+pub const HANDSHAKES_PER_SECOND: u32 = 500;
+
+/// … and so many at once, such as the peers of a gateway that was restarted. Ours.
+pub const HANDSHAKES_BURST: u32 = 250;
+
+/// Under load a cookie is demanded for so long after it was last too much (receive.c).
+pub const UNDER_LOAD_TIME: Duration = Duration::from_secs(1);
+
+/// With a valid cookie: handshake messages of one source per second (ratelimiter.c) …
+pub const HANDSHAKES_PER_SOURCE_PER_SECOND: u32 = 20;
+
+/// … and at once (ratelimiter.c).
+pub const HANDSHAKES_PER_SOURCE_BURST: u32 = 5;
+
+/// Sources that are watched at a time. Ours: only hosts that answer to their address get in, 64 bytes each.
+pub const HANDSHAKE_SOURCES_MAX: usize = 16 << 10;
+
+/// Bits of an IPv6 source that count as one (ratelimiter.c); of an IPv4 source all.
+pub const HANDSHAKE_SOURCE_BITS_V6: u8 = 64;
+
+/// Messages that wait to be fetched by the driver. Ours: what a turn of the largest trains of junk can provoke.
+pub const TUNNEL_EFFECTS_MAX: usize = 4 << 10;
+
+const _: () = assert!(before(REKEY_AFTER_TIME, REJECT_AFTER_TIME));
+const _: () = assert!(REKEY_AFTER_MESSAGES < REJECT_AFTER_MESSAGES);
+const _: () = assert!(ms(WIPE_AFTER_TIME) == 3 * ms(REJECT_AFTER_TIME));
+const _: () = assert!(
+    ms(KEEPALIVE_TIMEOUT) + ms(REKEY_TIMEOUT) < ms(REJECT_AFTER_TIME) - ms(REKEY_AFTER_TIME),
+    "a session that is heard of shortly before its end is replaced in time"
+);
+const _: () = assert!(before(REKEY_TIMEOUT_JITTER_MAX, REKEY_TIMEOUT));
+const _: () = assert!(before(COOKIE_SECRET_LATENCY, COOKIE_SECRET_AGE_MAX));
+const _: () = assert!(REPLAY_BITS.is_power_of_two());
+const _: () = assert!(STAGED_BYTES_MAX < STAGED_TUNNEL_BYTES_MAX);
+
 // ---- Drain -------------------------------------------------------------------------------------
 
 /// Time over which a drain spreads its closes. Ours: it ends well within systemd's 90 s.

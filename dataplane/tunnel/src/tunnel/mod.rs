@@ -1,0 +1,197 @@
+//! All peers of one worker that have one private key in common. This file has what they share; the others what is done:
+//! configuration, packets out, datagrams in, handshakes, timers.
+
+mod configure;
+mod handshakes;
+mod inbound;
+mod outbound;
+mod timeouts;
+
+use core::time::Duration;
+use std::collections::{HashMap, VecDeque};
+
+use siphasher::sip::SipHasher13;
+use towline_wire::Time;
+use towline_wire::limits::{REKEY_TIMEOUT_JITTER_MAX, TUNNEL_EFFECTS_MAX};
+
+pub use inbound::Opened;
+pub use outbound::Unsealed;
+
+use crate::aead::Ring;
+use crate::allowed_ips::AllowedIps;
+use crate::config::TunnelConfig;
+use crate::cookie::Checker;
+use crate::deadlines::Deadlines;
+use crate::effect::{Effect, Outgoing};
+use crate::endpoint::{Endpoint, Entropy, random};
+use crate::flood::Flood;
+use crate::index::IndexTable;
+use crate::key::{Agreement, StaticPrivate, StaticPublic};
+use crate::noise::Pair;
+use crate::peer::{Peer, PeerId, Peers};
+use crate::siphash::Keyed;
+use crate::stats::TunnelStats;
+
+/// All peers of one worker, and one identity.
+pub struct Tunnel {
+    identity: Option<Identity>,
+    peers: Peers,
+    by_key: HashMap<StaticPublic, u32, Keyed>,
+    allowed_ips: AllowedIps,
+    indices: IndexTable,
+    deadlines: Deadlines,
+    flood: Flood,
+    effects: VecDeque<Effect>,
+    /// Bytes staged for all peers.
+    staged_bytes: usize,
+    stats: TunnelStats,
+    entropy: Box<dyn Entropy + Send>,
+    jitter: Jitter,
+    clock: Clock,
+    aead: Ring,
+}
+
+/// Who we are.
+struct Identity {
+    private: StaticPrivate,
+    agreement: Agreement,
+    checker: Checker,
+}
+
+/// The wall clock, from what it was at the start: only for timestamps and for showing when a handshake was.
+struct Clock {
+    start: Time,
+    unix_time: Duration,
+}
+
+impl Clock {
+    fn unix_time(&self, now: Time) -> Duration {
+        self.unix_time + (now - self.start)
+    }
+}
+
+impl Tunnel {
+    /// A tunnel without identity and peers. `unix_time` is what the wall clock shows at `now`.
+    #[must_use]
+    pub fn new(
+        config: TunnelConfig,
+        mut entropy: Box<dyn Entropy + Send>,
+        now: Time,
+        unix_time: Duration,
+    ) -> Self {
+        let hash_key: [u8; 16] = random(&mut *entropy);
+        let flood_key = random(&mut *entropy);
+        let jitter = Jitter(u64::from_le_bytes(random(&mut *entropy)));
+        Self {
+            identity: None,
+            peers: Peers::default(),
+            by_key: HashMap::with_hasher(Keyed(SipHasher13::new_with_key(&hash_key))),
+            allowed_ips: AllowedIps::default(),
+            indices: IndexTable::new(config.indices),
+            deadlines: Deadlines::new(),
+            flood: Flood::new(flood_key, now),
+            effects: VecDeque::new(),
+            staged_bytes: 0,
+            stats: TunnelStats::default(),
+            entropy,
+            jitter,
+            clock: Clock {
+                start: now,
+                unix_time,
+            },
+            aead: Ring,
+        }
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn stats(&self) -> &TunnelStats {
+        &self.stats
+    }
+
+    /// The next thing to be done.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        let effect = self.effects.pop_front()?;
+        if let Effect::Ready(id) = effect
+            && let Some(slot) = self.peers.slot_of(id)
+            && let Some(peer) = self.peers.get_mut(slot)
+        {
+            peer.is_ready = false;
+        }
+        Some(effect)
+    }
+
+    /// When `handle_timeout` should be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.deadlines.next()
+    }
+
+    fn send(&mut self, to: Endpoint, datagram: &[u8]) {
+        if self.effects.len() >= TUNNEL_EFFECTS_MAX {
+            self.stats.effects_dropped += 1;
+            return;
+        }
+        let datagram = Outgoing::new(datagram);
+        self.effects.push_back(Effect::Send { to, datagram });
+    }
+
+    /// Tells the driver to send what is staged.
+    fn ready(&mut self, slot: u32) {
+        let id = self.peers.id_of(slot);
+        if let Some(peer) = self.peers.get_mut(slot)
+            && !peer.is_ready
+        {
+            peer.is_ready = true;
+            self.effects.push_back(Effect::Ready(id));
+        }
+    }
+
+    /// Brings the peer's place among the deadlines in line with its timers.
+    fn reschedule(&mut self, slot: u32) {
+        match self.peers.get(slot).and_then(|peer| peer.timers.next()) {
+            Some(at) => self.deadlines.set(slot, at),
+            None => self.deadlines.remove(slot),
+        }
+    }
+
+    fn slot_of(&self, id: PeerId) -> Option<u32> {
+        self.peers.slot_of(id)
+    }
+}
+
+impl Identity {
+    fn new(private: StaticPrivate) -> Self {
+        let agreement = Agreement::new(private.as_bytes());
+        let checker = Checker::new(&agreement.public);
+        Self {
+            private,
+            agreement,
+            checker,
+        }
+    }
+
+    fn pair<'a>(&'a self, peer: &'a Peer) -> Pair<'a> {
+        Pair {
+            ours: &self.agreement,
+            theirs: &peer.key,
+            shared: peer.shared.as_ref(),
+            preshared: &peer.preshared,
+        }
+    }
+}
+
+/// Random spans of no secrecy (splitmix64), seeded once: they are drawn on the path of packets.
+struct Jitter(u64);
+
+impl Jitter {
+    fn draw(&mut self) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        let max_ns = REKEY_TIMEOUT_JITTER_MAX.as_nanos() as u64;
+        Duration::from_nanos(z % max_ns)
+    }
+}
