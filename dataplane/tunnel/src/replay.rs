@@ -49,6 +49,11 @@ impl Replay {
         fresh
     }
 
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> (u64, [u64; WORDS]) {
+        (self.next, self.ring)
+    }
+
     fn is_outside(&self, counter: u64) -> bool {
         counter >= REJECT_AFTER_MESSAGES || counter + REPLAY_WINDOW + 1 < self.next
     }

@@ -217,7 +217,7 @@ fn take<'a, const N: usize>(
 ) -> Result<(&'a [u8; N], &'a [u8]), Malformed> {
     bytes
         .split_first_chunk()
-        .ok_or(Malformed::new(name, "too short"))
+        .ok_or_else(|| Malformed::new(name, "too short"))
 }
 
 fn ended(rest: &[u8], name: &'static str) -> Result<(), Malformed> {

@@ -52,7 +52,7 @@ fn hmac(key: &[u8; HASH_LEN], pieces: &[&[u8]]) -> [u8; HASH_LEN] {
     pad[..HASH_LEN].copy_from_slice(key);
     pad.iter_mut().for_each(|byte| *byte ^= 0x36);
     let mut inner = Blake2s256::new();
-    Digest::update(&mut inner, &*pad);
+    Digest::update(&mut inner, &pad[..]);
     for piece in pieces {
         Digest::update(&mut inner, piece);
     }

@@ -1,4 +1,10 @@
 //! Tunnels on a small virtual network. Each test is one rule.
 
 mod basics;
+mod configuration;
+mod endpoints;
+mod flood;
+mod hostile;
 mod net;
+mod rekey;
+mod timers;

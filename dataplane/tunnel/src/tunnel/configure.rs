@@ -27,7 +27,7 @@ impl Tunnel {
         let ids: Vec<PeerId> = self.peers().collect();
         for id in ids {
             self.agree_with(id.slot);
-            self.end_sessions(id.slot);
+            self.end_sessions(id.slot, false);
             if let Some(peer) = self.peers.get_mut(id.slot) {
                 peer.timers.clear_all();
                 peer.timers.last_handshake_sent = None;
@@ -76,7 +76,7 @@ impl Tunnel {
             return;
         };
         self.replace_allowed_ips(peer);
-        self.end_sessions(slot);
+        self.end_sessions(slot, false);
         self.deadlines.remove(slot);
         if let Some(peer) = self.peers.get(slot) {
             self.staged_bytes -= peer.staged.bytes();

@@ -210,17 +210,24 @@ impl Tunnel {
             .is_some_and(|session| !session.is_expired(now))
     }
 
-    /// Ends all sessions of a peer and the handshake under way.
-    pub(super) fn end_sessions(&mut self, slot: u32) {
-        let Some(mut live) = self.peers.get_mut(slot).and_then(|peer| peer.live.take()) else {
+    /// Ends all sessions of a peer, and the handshake that it began, if that is not to be kept.
+    pub(super) fn end_sessions(&mut self, slot: u32, keep_initiated: bool) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        let Some(live) = &mut peer.live else {
             return;
         };
         for session in live.sessions.take().into_iter().flatten() {
             self.indices.remove(session.local);
         }
-        if let Some(initiated) = live.initiated {
+        if keep_initiated && live.initiated.is_some() {
+            return;
+        }
+        if let Some(initiated) = &live.initiated {
             self.indices.remove(initiated.local);
         }
+        peer.live = None;
     }
 
     fn add_session(&mut self, now: Time, slot: u32, session: Box<Session>) {

@@ -35,7 +35,7 @@ use crate::stats::TunnelStats;
 /// All peers of one worker, and one identity.
 pub struct Tunnel {
     identity: Option<Identity>,
-    peers: Peers,
+    pub(crate) peers: Peers,
     by_key: HashMap<StaticPublic, u32, Keyed>,
     allowed_ips: AllowedIps,
     indices: IndexTable,
@@ -43,11 +43,11 @@ pub struct Tunnel {
     flood: Flood,
     effects: VecDeque<Effect>,
     /// Bytes staged for all peers.
-    staged_bytes: usize,
+    pub(crate) staged_bytes: usize,
     stats: TunnelStats,
     entropy: Box<dyn Entropy + Send>,
     jitter: Jitter,
-    clock: Clock,
+    pub(crate) clock: Clock,
     aead: Ring,
 }
 
@@ -59,12 +59,16 @@ struct Identity {
 }
 
 /// The wall clock, from what it was at the start: only for timestamps and for showing when a handshake was.
-struct Clock {
+pub(crate) struct Clock {
     start: Time,
     unix_time: Duration,
 }
 
 impl Clock {
+    pub(crate) const fn new(start: Time, unix_time: Duration) -> Self {
+        Self { start, unix_time }
+    }
+
     fn unix_time(&self, now: Time) -> Duration {
         self.unix_time + (now - self.start)
     }
@@ -95,10 +99,7 @@ impl Tunnel {
             stats: TunnelStats::default(),
             entropy,
             jitter,
-            clock: Clock {
-                start: now,
-                unix_time,
-            },
+            clock: Clock::new(now, unix_time),
             aead: Ring,
         }
     }

@@ -38,9 +38,16 @@ impl Tunnel {
                 self.forget_source(slot);
                 self.initiate(now, slot, false);
             }
-            Timer::Wipe => self.end_sessions(slot),
+            Timer::Wipe => self.wipe(slot),
             Timer::Persistent => self.send_keepalive(now, slot),
         }
+    }
+
+    /// A handshake that is under way survives: after a suspend it may have begun just before the timer is seen to.
+    fn wipe(&mut self, slot: u32) {
+        let peer = self.peers.get_mut(slot);
+        let under_way = peer.is_some_and(|peer| peer.timers.is_set(Timer::Retransmit));
+        self.end_sessions(slot, under_way);
     }
 
     fn retransmit(&mut self, now: Time, slot: u32) {
