@@ -1,6 +1,7 @@
 //! Tunnels on a small virtual network. Each test is one rule.
 
 mod basics;
+mod boringtun;
 mod configuration;
 mod endpoints;
 mod flood;
