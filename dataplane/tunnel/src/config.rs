@@ -4,7 +4,6 @@ use crate::index::Indices;
 
 /// What a tunnel is made with; the rest is configured while it runs.
 #[derive(Clone, Default)]
-#[non_exhaustive]
 pub struct TunnelConfig {
     /// Which receiver indices it draws.
     pub indices: Indices,

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use boringtun::noise::Tunn;
 use ipnet::IpNet;
 use towline_wire::Time;
 use towline_wire::wireguard::TIMESTAMP_LEN;
@@ -63,7 +64,10 @@ pub(crate) struct Peer {
     pub(crate) staged: Staged,
     /// `Effect::Ready` waits to be fetched.
     pub(crate) is_ready: bool,
+    /// With our own engine: what there is once a handshake began.
     pub(crate) live: Option<Box<Live>>,
+    /// With boringtun's.
+    pub(crate) tunn: Option<Box<Tunn>>,
 }
 
 /// What exists of a peer only after a handshake began.
@@ -92,6 +96,7 @@ impl Peer {
             staged: Staged::default(),
             is_ready: false,
             live: None,
+            tunn: None,
         }
     }
 }

@@ -4,6 +4,7 @@ mod basics;
 mod boringtun;
 mod configuration;
 mod endpoints;
+mod engines;
 mod flood;
 mod hostile;
 mod net;

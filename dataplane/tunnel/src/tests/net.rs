@@ -9,8 +9,8 @@ use towline_wire::Time;
 use towline_wire::wireguard::{KEEPALIVE_LEN, PADDING, TAG_LEN};
 
 use crate::{
-    Effect, Endpoint, Opened, PeerId, Source, StaticPrivate, StaticPublic, Tunnel, TunnelConfig,
-    Unsealed,
+    Effect, Endpoint, EngineKind, Opened, PeerId, Source, StaticPrivate, StaticPublic, Tunnel,
+    TunnelConfig, Unsealed,
 };
 
 pub(super) const LATENCY: Duration = Duration::from_millis(1);
@@ -75,6 +75,11 @@ pub(super) fn private(number: u8) -> StaticPrivate {
 impl Net {
     /// `count` tunnels that all know each other and where they are.
     pub(super) fn mesh(count: u8, seed: u64) -> Self {
+        Self::mesh_of(&vec![EngineKind::Native; usize::from(count)], seed)
+    }
+
+    /// The same with an engine for each tunnel.
+    pub(super) fn mesh_of(engines: &[EngineKind], seed: u64) -> Self {
         let mut net = Self {
             now: Time(1_000_000_000),
             nodes: Vec::new(),
@@ -82,8 +87,8 @@ impl Net {
             log: Vec::new(),
             passes: Box::new(|_| true),
         };
-        for number in 0..count {
-            net.add(number, seed);
+        for (number, engine) in (0..).zip(engines) {
+            net.add_with(number, seed, *engine);
         }
         for a in 0..net.nodes.len() {
             for b in 0..net.nodes.len() {
@@ -97,8 +102,16 @@ impl Net {
 
     /// Adds a tunnel without peers.
     pub(super) fn add(&mut self, number: u8, seed: u64) -> usize {
+        self.add_with(number, seed, EngineKind::Native)
+    }
+
+    fn add_with(&mut self, number: u8, seed: u64, engine: EngineKind) -> usize {
         let entropy = Box::new(Seeded(seed << 8 | u64::from(number)));
-        let mut tunnel = Tunnel::new(TunnelConfig::default(), entropy, self.now, EPOCH);
+        let config = TunnelConfig {
+            engine,
+            ..TunnelConfig::default()
+        };
+        let mut tunnel = Tunnel::new(config, entropy, self.now, EPOCH);
         tunnel.set_private_key(self.now, Some(private(number)));
         self.nodes.push(Node {
             tunnel,

@@ -24,10 +24,11 @@ impl Tunnel {
         if let Some(own) = after.and_then(|own| self.peer(&own)) {
             self.remove_peer(now, own);
         }
+        let engine = self.engine;
         let ids: Vec<PeerId> = self.peers().collect();
         for id in ids {
             self.agree_with(id.slot);
-            self.end_sessions(id.slot, false);
+            engine.end_sessions(self, id.slot);
             if let Some(peer) = self.peers.get_mut(id.slot) {
                 peer.timers.clear_all();
                 peer.timers.last_handshake_sent = None;
@@ -76,7 +77,8 @@ impl Tunnel {
             return;
         };
         self.replace_allowed_ips(peer);
-        self.end_sessions(slot, false);
+        let engine = self.engine;
+        engine.end_sessions(self, slot);
         self.deadlines.remove(slot);
         if let Some(peer) = self.peers.get(slot) {
             self.staged_bytes -= peer.staged.bytes();
@@ -87,9 +89,14 @@ impl Tunnel {
 
     /// Sets the secret that the next handshakes need beside the keys.
     pub fn set_preshared_key(&mut self, peer: PeerId, key: Option<PresharedKey>) {
-        if let Some(peer) = self.get_mut(peer) {
+        let Some(slot) = self.slot_of(peer) else {
+            return;
+        };
+        if let Some(peer) = self.peers.get_mut(slot) {
             peer.preshared = key.unwrap_or(PresharedKey::NONE);
         }
+        let engine = self.engine;
+        engine.reconfigured(self, slot);
     }
 
     /// Sets where the peer is, until it is heard of from elsewhere.
@@ -112,13 +119,16 @@ impl Tunnel {
             return;
         };
         let interval = interval.filter(|interval| !interval.is_zero());
-        if let Some(peer) = self.peers.get_mut(slot) {
-            let was_off = peer.timers.persistent.is_none();
-            peer.timers.set_persistent(interval, now);
-            if was_off && interval.is_some() {
-                self.send_keepalive(now, slot);
-            }
-            self.reschedule(slot);
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        let was_off = peer.timers.persistent.is_none();
+        peer.timers.set_persistent(interval, now);
+        self.reschedule(slot);
+        let engine = self.engine;
+        engine.reconfigured(self, slot);
+        if was_off && interval.is_some() {
+            engine.speak(self, now, slot);
         }
     }
 
@@ -203,8 +213,8 @@ impl Tunnel {
         if let Some(peer) = self.peers.get(slot)
             && (peer.timers.persistent.is_some() || !peer.staged.is_empty())
         {
-            self.send_keepalive(now, slot);
-            self.reschedule(slot);
+            let engine = self.engine;
+            engine.speak(self, now, slot);
         }
     }
 }

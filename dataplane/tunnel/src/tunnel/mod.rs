@@ -1,11 +1,13 @@
 //! All peers of one worker that have one private key in common. This file has what they share; the others what is done:
-//! configuration, packets out, datagrams in, handshakes, timers.
+//! configuration, packets out, datagrams in, and the engines that run the peers.
 
+mod admission;
+mod boringtun;
 mod configure;
-mod handshakes;
+mod engine;
 mod inbound;
+mod native;
 mod outbound;
-mod timeouts;
 
 use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +18,8 @@ use towline_wire::limits::{REKEY_TIMEOUT_JITTER_MAX, TUNNEL_EFFECTS_MAX};
 
 pub use inbound::Opened;
 pub use outbound::Unsealed;
+
+use engine::{Engine, engine};
 
 use crate::aead::Ring;
 use crate::allowed_ips::AllowedIps;
@@ -49,6 +53,9 @@ pub struct Tunnel {
     jitter: Jitter,
     pub(crate) clock: Clock,
     aead: Ring,
+    engine: &'static dyn Engine,
+    /// Where boringtun puts packets; nothing else uses it.
+    scratch: Vec<u8>,
 }
 
 /// Who we are.
@@ -101,6 +108,8 @@ impl Tunnel {
             jitter,
             clock: Clock::new(now, unix_time),
             aead: Ring,
+            engine: engine(config.engine),
+            scratch: Vec::new(),
         }
     }
 
@@ -126,6 +135,14 @@ impl Tunnel {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.deadlines.next()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        let engine = self.engine;
+        while let Some(slot) = self.deadlines.pop_due(now) {
+            engine.handle_timeout(self, now, slot);
+        }
     }
 
     fn send(&mut self, to: Endpoint, datagram: &[u8]) {

@@ -3,16 +3,15 @@
 
 use towline_wire::Time;
 use towline_wire::limits::{INITIATIONS_PER_SECOND, REKEY_TIMEOUT};
-use towline_wire::wireguard::{INITIATION_LEN, Initiation, RESPONSE_LEN, Response};
+use towline_wire::wireguard::{CookieReply, INITIATION_LEN, Initiation, RESPONSE_LEN, Response};
 use zeroize::Zeroizing;
 
-use super::Tunnel;
 use crate::endpoint::{Endpoint, random};
-use crate::flood::Verdict;
 use crate::noise::{INITIATION_BODY_LEN, Initiated, RESPONSE_BODY_LEN, Received};
 use crate::session::Session;
 use crate::tai64n::timestamp;
 use crate::timers::Timer;
+use crate::tunnel::Tunnel;
 
 /// The least time between two initiations of a peer that are answered.
 const INITIATION_INTERVAL_NS: u64 = 1_000_000_000 / INITIATIONS_PER_SECOND as u64;
@@ -66,6 +65,20 @@ impl Tunnel {
         let before = self.stats.initiations_sent;
         self.initiate(now, slot, false);
         self.stats.rekeys += self.stats.initiations_sent - before;
+    }
+
+    /// The peer is under load. Its endpoint stays: the reply proves only that it saw our message.
+    pub(super) fn handle_cookie_reply(&mut self, now: Time, reply: &CookieReply<'_>) {
+        let owner = self.indices.owner(reply.receiver);
+        let Some(peer) = owner.and_then(|slot| self.peers.get_mut(slot)) else {
+            self.stats.unknown_index += 1;
+            return;
+        };
+        if peer.jar.take(&peer.mac_keys, reply, now) {
+            self.stats.cookies_received += 1;
+        } else {
+            self.stats.bad_cookie += 1;
+        }
     }
 
     pub(super) fn handle_initiation(
@@ -240,34 +253,5 @@ impl Tunnel {
         }
         peer.timers.session_derived(now);
         self.stats.sessions += 1;
-    }
-
-    /// Whether a handshake message is worth the work; answers with a cookie if the sender must show one first.
-    fn may_work(&mut self, now: Time, from: Endpoint, message: &[u8], sender: u32) -> bool {
-        let Some(own) = &mut self.identity else {
-            self.stats.no_identity += 1;
-            return false;
-        };
-        if !own.checker.has_mac1(message) {
-            self.stats.bad_mac1 += 1;
-            return false;
-        }
-        let address = from.address;
-        let has_mac2 = || own.checker.has_mac2(message, &address, now);
-        match self.flood.judge(address.ip(), now, has_mac2) {
-            Verdict::Work => true,
-            Verdict::Drop => {
-                self.stats.source_rate += 1;
-                false
-            }
-            Verdict::Cookie => {
-                let entropy = &mut *self.entropy;
-                if let Some(reply) = own.checker.reply(message, sender, &address, now, entropy) {
-                    self.stats.cookies_sent += 1;
-                    self.send(from, &reply);
-                }
-                false
-            }
-        }
     }
 }

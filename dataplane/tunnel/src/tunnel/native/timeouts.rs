@@ -3,23 +3,20 @@
 use towline_wire::Time;
 use towline_wire::limits::{KEEPALIVE_TIMEOUT, REKEY_ATTEMPT_TIME, REKEY_TIMEOUT, WIPE_AFTER_TIME};
 
-use super::Tunnel;
 use crate::timers::Timer;
+use crate::tunnel::Tunnel;
 
 /// Repetitions of an initiation before the handshake is given up.
 const REPETITIONS_MAX: u32 = (REKEY_ATTEMPT_TIME.as_secs() / REKEY_TIMEOUT.as_secs()) as u32;
 
 impl Tunnel {
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Time) {
-        while let Some(slot) = self.deadlines.pop_due(now) {
-            for timer in Timer::ALL {
-                let peer = self.peers.get_mut(slot);
-                if peer.is_some_and(|peer| peer.timers.take_due(timer, now)) {
-                    self.fire(timer, now, slot);
-                }
+    /// Fires the timers of a peer that are due.
+    pub(super) fn fire_due(&mut self, now: Time, slot: u32) {
+        for timer in Timer::ALL {
+            let peer = self.peers.get_mut(slot);
+            if peer.is_some_and(|peer| peer.timers.take_due(timer, now)) {
+                self.fire(timer, now, slot);
             }
-            self.reschedule(slot);
         }
     }
 
