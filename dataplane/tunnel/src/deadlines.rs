@@ -54,7 +54,7 @@ impl Deadlines {
             self.heap.push((at, slot));
             self.places[index] = self.heap.len() as u32 - 1;
             self.up(self.heap.len() - 1);
-        } else {
+        } else if self.heap[place as usize].0 != at {
             self.heap[place as usize].0 = at;
             self.settle(place as usize);
         }

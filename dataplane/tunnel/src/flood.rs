@@ -110,9 +110,10 @@ impl Bucket {
     }
 }
 
+/// What counts as one source. A socket of both families shows IPv4 hosts as mapped addresses.
 fn prefix(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => {
             let kept = !(u128::MAX >> HANDSHAKE_SOURCE_BITS_V6);
             IpAddr::V6((v6.to_bits() & kept).into())
@@ -156,6 +157,15 @@ mod tests {
         assert_eq!(served, HANDSHAKES_PER_SOURCE_BURST as usize);
         assert_eq!(flood.judge(v4(2), SECOND, || true), Verdict::Work);
         assert_eq!(flood.judge(v4(1), SECOND, || true), Verdict::Drop);
+    }
+
+    #[test]
+    fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
+        let one = |text: &str| prefix(text.parse().unwrap());
+        assert_eq!(one("2001:db8:1:2:3::4"), one("2001:db8:1:2:ffff::"));
+        assert_ne!(one("2001:db8:1:2::"), one("2001:db8:1:3::"));
+        assert_ne!(one("::ffff:192.0.2.1"), one("::ffff:192.0.2.2"));
+        assert_eq!(one("::ffff:192.0.2.1"), v4(1));
     }
 
     #[test]

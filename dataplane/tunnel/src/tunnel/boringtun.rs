@@ -57,7 +57,9 @@ impl Engine for Boringtun {
         scratch.resize(slot_bytes.max(SCRATCH_BYTES_MIN), 0);
         for datagram in train.chunks_mut(slot_bytes) {
             let packet = &datagram[DATA_HEADER_LEN..datagram.len() - TAG_LEN];
-            if let TunnResult::WriteToNetwork(sealed) = tunn.encapsulate(packet, &mut scratch) {
+            if let TunnResult::WriteToNetwork(sealed) = tunn.encapsulate(packet, &mut scratch)
+                && sealed.len() == datagram.len()
+            {
                 datagram.copy_from_slice(sealed);
             }
         }
