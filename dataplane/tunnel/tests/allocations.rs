@@ -66,7 +66,7 @@ fn endpoint(last: u8) -> Endpoint {
 fn end(own: u8, other: u8) -> (Tunnel, PeerId) {
     let mut tunnel = tunnel(own);
     let key = StaticPrivate::from_bytes([other; 32]).public();
-    let peer = tunnel.add_peer(START, key).unwrap();
+    let peer = tunnel.add_peer(START, key).expect("another key");
     tunnel.set_endpoint(START, peer, endpoint(other));
     tunnel.add_allowed_ip(peer, IpAddr::V4(address(other)).into());
     (tunnel, peer)
@@ -74,7 +74,7 @@ fn end(own: u8, other: u8) -> (Tunnel, PeerId) {
 
 /// A train of packets of 100 bytes in slots of 144.
 fn train(from: u8, to: u8, count: usize) -> Vec<u8> {
-    let mut slot = vec![0; 144];
+    let mut slot = [0; 144];
     slot[16] = 0x45;
     slot[19] = 100;
     slot[28..32].copy_from_slice(&address(from).octets());
