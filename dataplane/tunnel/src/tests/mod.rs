@@ -9,4 +9,5 @@ mod flood;
 mod hostile;
 mod net;
 mod rekey;
+mod storm;
 mod timers;

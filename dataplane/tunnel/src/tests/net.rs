@@ -66,6 +66,8 @@ pub(super) struct Net {
     pub(super) log: Vec<Flying>,
     /// Datagrams for which it says no are lost.
     pub(super) passes: Box<dyn FnMut(&Flying) -> bool>,
+    /// Datagrams take up to 20 ms more, so they overtake each other, and some come twice.
+    pub(super) disorder: Option<Seeded>,
 }
 
 pub(super) fn private(number: u8) -> StaticPrivate {
@@ -86,6 +88,7 @@ impl Net {
             wire: VecDeque::new(),
             log: Vec::new(),
             passes: Box::new(|_| true),
+            disorder: None,
         };
         for (number, engine) in (0..).zip(engines) {
             net.add_with(number, seed, *engine);
@@ -180,16 +183,29 @@ impl Net {
     }
 
     pub(super) fn put(&mut self, from: usize, to: Endpoint, bytes: Vec<u8>) {
-        let flying = Flying {
+        let mut flying = Flying {
             at: self.now + LATENCY,
             from: self.nodes[from].address,
             to: to.address,
             bytes,
         };
         self.log.push(flying.clone());
-        if (self.passes)(&flying) {
-            self.wire.push_back(flying);
+        if !(self.passes)(&flying) {
+            return;
         }
+        if let Some(mut random) = self.disorder.clone() {
+            if random.next() % 10 == 0 {
+                self.fly(flying.clone());
+            }
+            flying.at += Duration::from_micros(random.next() % 20_000);
+            self.disorder = Some(random);
+        }
+        self.fly(flying);
+    }
+
+    fn fly(&mut self, flying: Flying) {
+        let place = self.wire.partition_point(|other| other.at <= flying.at);
+        self.wire.insert(place, flying);
     }
 
     /// Hands a train to a tunnel.
