@@ -71,25 +71,42 @@ fn ends() -> (End, End) {
         (tunnel, peer)
     };
     let (mut a, mut b) = (end(1, 2), end(2, 1));
+    shake(&mut a, &mut b, NOW);
+    (a, b)
+}
+
+/// A whole handshake: initiation, response, and the keepalive that confirms the session.
+fn shake(a: &mut End, b: &mut End, now: Time) {
     let (mut first, slot_bytes) = train(1, 64);
-    let sealed = a.0.seal_train(NOW, a.1, &mut first, slot_bytes);
+    let sealed = a.0.seal_train(now, a.1, &mut first, slot_bytes);
     assert_eq!(sealed, Err(Unsealed::NoSession));
     for turn in 0..3 {
         let (from, to) = if turn % 2 == 0 {
-            (&mut a, &mut b)
+            (&mut *a, &mut *b)
         } else {
-            (&mut b, &mut a)
+            (&mut *b, &mut *a)
         };
         while let Some(effect) = from.0.poll_effect() {
             if let Effect::Send { datagram, .. } = effect {
                 let mut datagram = datagram.to_vec();
                 let len = datagram.len();
                 let from = endpoint(1 + turn % 2);
-                to.0.handle_train(NOW, from, &mut datagram, len, &mut Vec::new());
+                to.0.handle_train(now, from, &mut datagram, len, &mut Vec::new());
             }
         }
     }
-    (a, b)
+}
+
+fn handshake(c: &mut Criterion) {
+    let (mut a, mut b) = ends();
+    let mut now = NOW;
+    c.bench_function("handshake, both sides", |bench| {
+        bench.iter(|| {
+            now += Duration::from_secs(200);
+            shake(&mut a, &mut b, now);
+        });
+    });
+    assert_eq!(a.0.stats().sessions, b.0.stats().sessions);
 }
 
 fn tunnel(c: &mut Criterion) {
@@ -223,5 +240,5 @@ fn boringtun(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, tunnel, cipher, boringtun);
+criterion_group!(benches, tunnel, cipher, boringtun, handshake);
 criterion_main!(benches);

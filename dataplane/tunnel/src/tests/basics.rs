@@ -127,6 +127,12 @@ fn a_configured_peer_costs_little_until_a_handshake_starts() {
 }
 
 #[test]
+fn a_tunnel_can_be_moved_to_its_worker() {
+    fn is_send<T: Send>() {}
+    is_send::<crate::Tunnel>();
+}
+
+#[test]
 fn a_train_without_an_endpoint_or_a_peer_is_refused() {
     let mut net = Net::mesh(1, 7);
     let other = net.add(1, 7);
