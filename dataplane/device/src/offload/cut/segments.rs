@@ -68,7 +68,7 @@ impl Segments {
         let payload = &payload[from..to.min(payload.len())];
         let (head, body) = into.split_at_mut(self.headers);
         head.copy_from_slice(headers);
-        let sum = Sum::copying(body, payload);
+        body.copy_from_slice(payload);
 
         let total = self.headers + payload.len();
         let (ip, transport) = head.split_at_mut(self.at);
@@ -80,7 +80,7 @@ impl Segments {
         }
         let field = self.transport.checksum_at();
         transport[field..field + 2].fill(0);
-        let sum = sum
+        let sum = Sum::of(body)
             .plus(Sum::of(transport))
             .plus(self.pseudo_header)
             .word(bytes);
