@@ -196,3 +196,6 @@ fn ip_packet(bytes: &[u8]) -> Result<(Version, &[u8]), CutError> {
     let packet = bytes.get(..total).ok_or(CutError::IpLength)?;
     Ok((version, packet))
 }
+
+#[cfg(test)]
+mod tests;

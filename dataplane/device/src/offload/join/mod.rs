@@ -195,3 +195,6 @@ impl Pieces {
         self.0.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;
