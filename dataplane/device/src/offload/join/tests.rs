@@ -235,6 +235,22 @@ fn flows_that_alternate_join_each() {
 }
 
 #[test]
+fn a_flow_whose_join_ends_leaves_the_others_open() {
+    let mut batch = Vec::new();
+    for index in 0..4 {
+        for source in 1..=4 {
+            let mut packet = train(V4, Tcp, 4, 100).remove(index);
+            packet.source = source;
+            if (index, source) == (1, 1) {
+                packet.flags |= 0x08;
+            }
+            batch.push(packet);
+        }
+    }
+    assert_eq!(sizes(&batch), [2, 4, 4, 4, 2]);
+}
+
+#[test]
 fn more_flows_than_can_be_open_lose_nothing() {
     let flows = OPEN_JOINS_MAX + 5;
     let mut batch = Vec::new();
