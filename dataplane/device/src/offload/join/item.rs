@@ -27,8 +27,8 @@ struct Join {
     total: usize,
     /// The sequence number that comes next; of TCP only.
     next: u32,
-    /// A packet has come that is shorter than the first.
-    has_short: bool,
+    /// A packet has come that is shorter than the first, or pushes.
+    ends: bool,
     /// Room for the vnet header, then the headers of the first packet.
     header: [u8; HEADER_BYTES_MAX],
 }
@@ -52,7 +52,7 @@ impl Item {
             packets: 1,
             total: packet.len(),
             next: sequence(segment, packet).wrapping_add(segment.payload as u32),
-            has_short: false,
+            ends: false,
             header,
         };
         Self {
@@ -80,7 +80,7 @@ impl Item {
         join.packets += 1;
         join.total += segment.payload;
         join.next = join.next.wrapping_add(segment.payload as u32);
-        join.has_short |= segment.payload < join.segment.payload;
+        join.ends |= segment.ends || segment.payload < join.segment.payload;
         if segment.transport == Transport::Tcp {
             let flags = packet[segment.at() + TCP_FLAGS];
             join.header[VNET_HEADER_BYTES + segment.at() + TCP_FLAGS] |= flags & FLAG_PSH;
@@ -94,7 +94,7 @@ impl Item {
                 Transport::Tcp => JOIN_TCP_SEGMENTS_MAX,
                 Transport::Udp => JOIN_UDP_SEGMENTS_MAX,
             };
-            join.has_short || join.packets >= most
+            join.ends || join.packets >= most
         })
     }
 

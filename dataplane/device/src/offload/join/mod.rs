@@ -12,7 +12,7 @@ mod item;
 mod open;
 mod segment;
 
-use flow::Seen;
+use flow::{Flow, Seen};
 use item::Item;
 use open::OpenJoins;
 use segment::Segment;
@@ -90,29 +90,7 @@ impl Joiner {
         };
         match flow::of(packet) {
             Seen::Flow(flow, transport) if self.offload.allows(transport) => {
-                let segment = Segment::parse(flow.version(), transport, packet);
-                let open = self.open.find(&flow);
-                if let (Some(open), Some(segment)) = (open, &segment)
-                    && self.extend(self.open.item(open), segment, packet, piece)
-                {
-                    if segment.ends || self.items[self.open.item(open)].is_full() {
-                        self.open.close(open);
-                    }
-                    return;
-                }
-                if let Some(open) = open {
-                    self.open.close(open);
-                }
-                let item = self.items.len();
-                let opens = segment.filter(|segment| !segment.ends && segment.is_correct(packet));
-                match opens {
-                    Some(segment) => {
-                        let piece = self.pieces.push(piece);
-                        self.items.push(Item::join(&segment, packet, piece));
-                        self.open.insert(flow, item);
-                    }
-                    None => self.alone(piece),
-                }
+                self.add_to_flow(&flow, transport, packet, piece);
             }
             Seen::Flow(..) => self.alone(piece),
             Seen::Other(addresses) => {
@@ -145,6 +123,30 @@ impl Joiner {
         self.items.clear();
         self.pieces.clear();
         self.open.clear();
+    }
+
+    /// A packet follows in the open join of its flow, or ends that and begins another one, or goes by itself.
+    fn add_to_flow(&mut self, flow: &Flow, transport: Transport, packet: &[u8], piece: Piece) {
+        let segment = Segment::parse(flow.version(), transport, packet);
+        if let Some(open) = self.open.find(flow) {
+            let item = self.open.item(open);
+            let extended =
+                segment.is_some_and(|segment| self.extend(item, &segment, packet, piece));
+            if !extended || self.items[item].is_full() {
+                self.open.close(open);
+            }
+            if extended {
+                return;
+            }
+        }
+        match segment {
+            Some(segment) if !segment.ends && segment.is_correct(packet) => {
+                self.open.insert(*flow, self.items.len());
+                let piece = self.pieces.push(piece);
+                self.items.push(Item::join(&segment, packet, piece));
+            }
+            _ => self.alone(piece),
+        }
     }
 
     /// Adds a packet to a join, if it follows there and is as it was sent.
