@@ -1,7 +1,8 @@
 //! Rings, buffers and sockets: the io_uring driver and its epoll twin behind one interface, and
 //! small helpers around system calls. Knows bytes and sockets, nothing of what they mean.
 //!
-//! [`Driver`] is the way in. It is the only crate of the data plane that may use `unsafe`, for
+//! [`Driver`] is the way in for streams, [`packet::PacketDriver`] for packets between a TUN queue
+//! and UDP sockets. It is the only crate of the data plane that may use `unsafe`, for
 //! system calls and for the memory they share with us.
 
 mod cadence;
@@ -14,11 +15,14 @@ mod features;
 mod flags;
 pub mod host;
 mod pace;
+pub mod packet;
 mod pool;
 mod probe;
 mod slab;
 pub mod socket;
 mod stats;
+pub mod tun;
+pub mod udp;
 mod uring;
 mod waker;
 

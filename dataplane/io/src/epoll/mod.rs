@@ -5,7 +5,7 @@
 //! buffer until it is nearly full, as the kernel does with incremental buffers.
 
 mod socket;
-mod sys;
+pub(crate) mod sys;
 
 use std::collections::VecDeque;
 use std::io;

@@ -47,6 +47,13 @@ impl Poller {
         }
     }
 
+    /// Watches a descriptor no more. Needed only where a copy of it may stay open elsewhere.
+    pub(crate) fn remove(&self, fd: RawFd) {
+        let epoll = self.epoll.as_raw_fd();
+        // SAFETY: touches no memory.
+        unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd, core::ptr::null_mut()) };
+    }
+
     /// Waits for events. A signal ends the wait early.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.ready = 0;

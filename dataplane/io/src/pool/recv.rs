@@ -129,6 +129,15 @@ impl RecvPool {
         }
     }
 
+    /// The filler put `len` bytes behind the first `start` of an empty buffer, and is done with it.
+    ///
+    /// # Panics
+    /// As for [`Self::filled`].
+    pub(crate) fn filled_behind(&mut self, buffer: u16, start: u32, len: u32) -> RecvBuf {
+        self.buffers[usize::from(buffer)].filled = start;
+        self.filled(buffer, len, true)
+    }
+
     /// Lets a filler that is not done start over, when nobody holds a slice of its buffer.
     pub(crate) fn rewind(&mut self, buffer: u16) {
         let state = &mut self.buffers[usize::from(buffer)];

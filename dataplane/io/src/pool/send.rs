@@ -29,6 +29,11 @@ impl SendPool {
         })
     }
 
+    /// Buffers that are free.
+    pub(crate) fn free(&self) -> usize {
+        self.free.len()
+    }
+
     pub(crate) fn take(&mut self) -> Option<SendBuf> {
         self.free.pop().map(|index| self.taken(index))
     }

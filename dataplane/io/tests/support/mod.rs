@@ -9,6 +9,8 @@
 )]
 
 pub(crate) mod echo;
+pub(crate) mod namespace;
+pub(crate) mod packets;
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
