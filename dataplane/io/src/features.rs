@@ -33,7 +33,11 @@ impl Features {
     /// uses.
     pub const RESTRICTIONS: Self = Self(1 << 9);
 
-    const NAMES: [(Self, &'static str); 10] = [
+    /// `IORING_OP_READ_MULTISHOT` (6.7): one read request serves a TUN queue for its life. Of the
+    /// packet driver only.
+    pub const MULTISHOT_READ: Self = Self(1 << 10);
+
+    const NAMES: [(Self, &'static str); 11] = [
         (Self::COOP_TASKRUN, "coop-taskrun"),
         (Self::SINGLE_ISSUER, "single-issuer"),
         (Self::DEFER_TASKRUN, "defer-taskrun"),
@@ -44,6 +48,7 @@ impl Features {
         (Self::INCREMENTAL, "incremental"),
         (Self::MULTISHOT_RECV, "multishot-recv"),
         (Self::RESTRICTIONS, "restrictions"),
+        (Self::MULTISHOT_READ, "multishot-read"),
     ];
 
     /// Every feature that this crate knows.

@@ -391,7 +391,8 @@ fn a_timeout_ends_the_wait_in_time(way: Way) {
         assert!(shortest < timeout + slack, "{shortest:?} for {timeout:?}");
     }
     assert!(out.is_empty(), "{out:?}");
-    assert!(station.driver.stats().enters < 150);
+    // A ring looks once more before it sleeps on sends.
+    assert!(station.driver.stats().enters < 220);
     station.check_buffers();
 }
 

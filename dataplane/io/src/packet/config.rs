@@ -40,11 +40,11 @@ pub struct PacketConfig {
 impl Default for PacketConfig {
     fn default() -> Self {
         Self {
-            recv_buffers: 128,
+            recv_buffers: 64,
             recv_buffer_bytes: RECV_BUFFER_BYTES,
             send_buffers: 64,
             send_buffer_bytes: 64 << 10,
-            turn: 32,
+            turn: 16,
             features: Features::all(),
         }
     }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::incoming::Incoming;
 use super::shared::Shared;
 use super::sockets::Socket;
-use super::sys::read;
 use super::{Arrival, Family};
 use crate::DriverError;
 use crate::epoll::sys::Poller;
@@ -84,7 +83,9 @@ impl Epoll {
         shared.report(out);
         self.receive(shared, Family::V4, out);
         self.receive(shared, Family::V6, out);
-        self.read_tun(shared, out);
+        if self.readable[TUN as usize] {
+            self.readable[TUN as usize] = shared.read_tun(out);
+        }
         Ok(())
     }
 
@@ -123,31 +124,5 @@ impl Epoll {
             }
         };
         shared.sockets.replace(family, Some(socket));
-    }
-
-    /// One turn of TUN.
-    fn read_tun(&mut self, shared: &mut Shared, out: &mut Vec<Arrival>) {
-        let readable = &mut self.readable[TUN as usize];
-        if !*readable {
-            return;
-        }
-        for _ in 0..shared.turn {
-            let Some(buffer) = shared.free.pop() else {
-                shared.stats.recv_starved += 1;
-                return;
-            };
-            let (start, len) = shared.recv.spare(buffer);
-            // SAFETY: a buffer that was free: nobody else refers to it.
-            match unsafe { read(&shared.tun.fd, start, len as usize) } {
-                Ok(len) => shared.packet(buffer, len as u32, out),
-                Err(errno) => {
-                    shared.free.push(buffer);
-                    if errno == libc::EAGAIN || shared.tun_failed(errno, out) {
-                        *readable = false;
-                        return;
-                    }
-                }
-            }
-        }
     }
 }

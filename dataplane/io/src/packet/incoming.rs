@@ -6,7 +6,7 @@ use super::address::Name;
 use super::control::Control;
 use super::shared::Shared;
 use super::sys::{Errno, empty_message, recvmmsg};
-use super::{Arrival, control};
+use super::{Arrival, address, control};
 
 struct Slot {
     iov: libc::iovec,
@@ -60,7 +60,8 @@ impl Incoming {
             let told = control::read(control.unwrap_or(&[]));
             let cut = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
             let range = (0, message.msg_len);
-            shared.datagrams(slot.buffer, range, name.unwrap_or(&[]), &told, cut, out);
+            let from = name.and_then(address::read);
+            shared.datagrams(slot.buffer, range, from, &told, cut, out);
         }
         result.map(|count| count == self.messages.len())
     }

@@ -17,6 +17,7 @@ mod sockets;
 mod stats;
 mod sys;
 mod tun_queue;
+mod uring;
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use self::epoll::Epoll;
 use self::outgoing::Order;
 use self::shared::Shared;
 use self::sockets::Socket;
+use self::uring::Uring;
 use crate::pace::make_timers_precise;
 use crate::udp::Udp;
 use crate::{DriverError, DriverKind, Features, Received, RecvBuf, SendBuf, Waker};
@@ -58,13 +60,16 @@ pub struct PacketDriver {
     fault: Option<io::Error>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one of a thread, never moved")]
 enum Way {
+    Uring(Uring),
     Epoll(Epoll),
 }
 
 macro_rules! each {
     ($self:expr, $way:ident => $call:expr) => {
         match &mut $self.way {
+            Way::Uring($way) => $call,
             Way::Epoll($way) => $call,
         }
     };
@@ -88,7 +93,7 @@ impl PacketDriver {
         let shared = Shared::open(config, tun_queue)?;
         let way = match kind {
             DriverKind::Epoll => Way::Epoll(Epoll::open(&shared)?),
-            DriverKind::Uring => return Err(DriverError::Config("packets have no ring yet")),
+            DriverKind::Uring => Way::Uring(Uring::open(config, &shared)?),
         };
         Ok(Self {
             way,
@@ -101,6 +106,7 @@ impl PacketDriver {
     #[must_use]
     pub fn kind(&self) -> DriverKind {
         match self.way {
+            Way::Uring(_) => DriverKind::Uring,
             Way::Epoll(_) => DriverKind::Epoll,
         }
     }
@@ -109,6 +115,7 @@ impl PacketDriver {
     #[must_use]
     pub fn features(&self) -> Features {
         match &self.way {
+            Way::Uring(uring) => uring.features(),
             Way::Epoll(_) => Features::none(),
         }
     }
@@ -133,13 +140,21 @@ impl PacketDriver {
     /// Counters since the driver was opened.
     #[must_use]
     pub fn stats(&self) -> PacketStats {
-        self.shared.stats
+        let mut stats = self.shared.stats;
+        if let Way::Uring(uring) = &self.way {
+            stats.enters = uring.enters();
+        }
+        stats
     }
 
     /// Receive and send buffers that are with the owner, or on their way out.
     #[must_use]
     pub fn buffers_held(&self) -> (usize, usize) {
-        let idle = self.shared.free.len();
+        let provided = match &self.way {
+            Way::Uring(uring) => uring.provided(),
+            Way::Epoll(_) => 0,
+        };
+        let idle = self.shared.free.len() + provided;
         let recv = usize::from(self.shared.recv.count()) - idle;
         (recv, self.shared.outbox.held())
     }
@@ -236,6 +251,7 @@ impl PacketDriver {
         };
         let index = shared.outbox.put(buf, order);
         match &mut self.way {
+            Way::Uring(uring) => uring.send(shared, index),
             Way::Epoll(_) => shared.outbox.enqueue(index),
         }
     }
@@ -255,10 +271,19 @@ impl PacketDriver {
     /// Only when the driver itself is broken; it cannot be used any more.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.way {
+            Way::Uring(uring) => uring.flush(&mut self.shared),
             Way::Epoll(_) => {
                 self.shared.send_queued();
                 Ok(())
             }
+        }
+    }
+}
+
+impl Drop for PacketDriver {
+    fn drop(&mut self) {
+        if let Way::Uring(uring) = &mut self.way {
+            uring.close(&mut self.shared);
         }
     }
 }

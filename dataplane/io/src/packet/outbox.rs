@@ -68,6 +68,18 @@ impl Outbox {
         index
     }
 
+    /// The message of a filled slot, for a request to the kernel: it, and all that it points to,
+    /// stays as it is until [`Self::finish`].
+    pub(crate) fn message(&self, index: u16) -> *const libc::msghdr {
+        &raw const self.slots[usize::from(index)].header
+    }
+
+    /// Leaves all memory to a kernel that may still read it.
+    pub(crate) fn leak(&mut self) {
+        self.pool.leak();
+        core::mem::forget(core::mem::take(&mut self.slots));
+    }
+
     /// Whether a filled slot leaves in one message.
     pub(crate) fn is_whole(&self, index: u16, socket: &Socket) -> bool {
         socket.gso || self.slots[usize::from(index)].order.segments() == 1

@@ -1,11 +1,13 @@
 //! What both drivers of packets have: pools, sockets, the TUN queue, and what is to be reported.
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use super::outbox::Outbox;
 use super::sockets::Sockets;
+use super::sys::read;
 use super::tun_queue::{TunQueue, is_gone};
-use super::{Arrival, PacketConfig, PacketStats, address, control};
+use super::{Arrival, PacketConfig, PacketStats, control};
 use crate::DriverError;
 use crate::pool::RecvPool;
 use crate::waker::Alarm;
@@ -64,13 +66,12 @@ impl Shared {
         &mut self,
         buffer: u16,
         (start, len): (u32, u32),
-        name: &[u8],
+        from: Option<SocketAddr>,
         told: &control::Told,
         cut: bool,
         out: &mut Vec<Arrival>,
     ) {
         self.stats.receives += 1;
-        let from = address::read(name);
         let (false, Some(from), 1..) = (cut, from, len) else {
             let counter = match (cut, from) {
                 (true, _) => &mut self.stats.truncated,
@@ -92,6 +93,28 @@ impl Shared {
             segment_bytes,
             ecn: told.ecn,
         });
+    }
+
+    /// One turn of TUN by plain reads. True when there may be more.
+    pub(crate) fn read_tun(&mut self, out: &mut Vec<Arrival>) -> bool {
+        for _ in 0..self.turn {
+            let Some(buffer) = self.free.pop() else {
+                self.stats.recv_starved += 1;
+                return true;
+            };
+            let (start, len) = self.recv.spare(buffer);
+            // SAFETY: a buffer that was free: nobody else refers to it.
+            match unsafe { read(&self.tun.fd, start, len as usize) } {
+                Ok(len) => self.packet(buffer, len as u32, out),
+                Err(errno) => {
+                    self.free.push(buffer);
+                    if errno == libc::EAGAIN || self.tun_failed(errno, out) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
     }
 
     /// A read of TUN lies in a buffer.

@@ -138,6 +138,12 @@ impl RecvPool {
         self.filled(buffer, len, true)
     }
 
+    /// The first `len` bytes of a buffer that the filler is done with and nobody holds.
+    pub(crate) fn head(&self, buffer: u16, len: usize) -> &[u8] {
+        let start = usize::from(buffer) * self.buffer_bytes as usize;
+        self.region.bytes(start, len)
+    }
+
     /// Lets a filler that is not done start over, when nobody holds a slice of its buffer.
     pub(crate) fn rewind(&mut self, buffer: u16) {
         let state = &mut self.buffers[usize::from(buffer)];

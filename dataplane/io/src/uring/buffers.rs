@@ -11,11 +11,12 @@ use super::user_data::{Op, pack_plain};
 use crate::pool::{RecvPool, Region};
 use crate::{DriverError, Features};
 
-/// The only buffer group of a ring.
+/// The only buffer group of a stream driver's ring.
 pub(crate) const GROUP: u16 = 0;
 
 pub(crate) struct Provider {
     way: Way,
+    group: u16,
     /// Buffers that the kernel may fill.
     provided: u16,
 }
@@ -32,17 +33,22 @@ enum Way {
 }
 
 impl Provider {
-    /// Registers the best that the kernel and the features allow, for at most `buffers_max`.
-    pub(crate) fn open(ring: &mut Ring, buffers_max: u16) -> Result<Self, DriverError> {
+    /// Registers the best that the kernel and the features allow, for at most `buffers_max` at a
+    /// time: a power of two.
+    pub(crate) fn open(ring: &mut Ring, buffers_max: u16, group: u16) -> Result<Self, DriverError> {
         let way = if ring.features().contains(Features::BUFFER_RING) {
-            open_ring(ring, buffers_max)?
+            open_ring(ring, buffers_max, group)?
         } else {
             Way::Submissions
         };
         if matches!(way, Way::Submissions) {
             ring.drop_feature(Features::BUFFER_RING);
         }
-        Ok(Self { way, provided: 0 })
+        Ok(Self {
+            way,
+            group,
+            provided: 0,
+        })
     }
 
     /// Every buffer of a new pool goes to the kernel.
@@ -92,7 +98,7 @@ impl Provider {
                 *tail = tail.wrapping_add(1);
             }
             Way::Submissions => {
-                let entry = opcode::ProvideBuffers::new(start, len as i32, 1, GROUP, buffer)
+                let entry = opcode::ProvideBuffers::new(start, len as i32, 1, self.group, buffer)
                     .build()
                     .user_data(pack_plain(Op::Provide, u32::from(buffer)));
                 // SAFETY: the pool's memory outlives the ring, and no handle names a free buffer.
@@ -122,7 +128,7 @@ impl Provider {
     }
 }
 
-fn open_ring(ring: &mut Ring, count: u16) -> Result<Way, DriverError> {
+fn open_ring(ring: &mut Ring, count: u16, group: u16) -> Result<Way, DriverError> {
     let bytes = usize::from(count) * size_of::<types::BufRingEntry>();
     let entries = Region::new(bytes).map_err(|error| DriverError::os("mmap", error))?;
     let register = |ring: &Ring, flags: u16| {
@@ -132,7 +138,7 @@ fn open_ring(ring: &mut Ring, count: u16) -> Result<Way, DriverError> {
             ring.submitter().register_buf_ring_with_flags(
                 entries.as_ptr() as u64,
                 count,
-                GROUP,
+                group,
                 flags,
             )
         }

@@ -3,17 +3,17 @@
 //! A socket's buffers and slot are free only when every request of it has completed; that is what
 //! makes it sound that the kernel writes into our memory. Epoll's twin of this file is `epoll`.
 
-mod buffers;
+pub(crate) mod buffers;
 mod harvest;
 mod requests;
-mod restrict;
-mod ring;
+pub(crate) mod restrict;
+pub(crate) mod ring;
 mod setup;
 mod socket;
 mod sys;
 mod teardown;
 mod timed;
-mod user_data;
+pub(crate) mod user_data;
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use io_uring::opcode;
 
-use self::buffers::Provider;
+use self::buffers::{GROUP, Provider};
+use self::restrict::STREAM_OPERATIONS;
 use self::ring::Ring;
 use self::socket::{CLOSING, MEASURED, PAUSED, POLL, SEND, Socket};
 use self::timed::Timetable;
@@ -69,9 +70,14 @@ pub(crate) struct Uring {
 
 impl Uring {
     pub(crate) fn open(config: &DriverConfig) -> Result<Self, DriverError> {
-        let mut ring = Ring::open(config.sq_entries, config.cq_entries, config.features)?;
+        let mut ring = Ring::open(
+            config.sq_entries,
+            config.cq_entries,
+            config.features,
+            STREAM_OPERATIONS,
+        )?;
         let mmap = |error| DriverError::os("mmap", error);
-        let mut provider = Provider::open(&mut ring, config.recv_buffers)?;
+        let mut provider = Provider::open(&mut ring, config.recv_buffers, GROUP)?;
         let shared = ring.features().contains(Features::INCREMENTAL);
         let recv = RecvPool::for_sharing(config, shared).map_err(mmap)?;
         let send = SendPool::new(config.send_buffers, config.send_buffer_bytes).map_err(mmap)?;
@@ -321,7 +327,7 @@ impl Uring {
 }
 
 /// Of a socket that does not block, some kernels answer a receive at once instead of waiting.
-fn set_blocking(socket: &OwnedFd) -> io::Result<()> {
+pub(crate) fn set_blocking(socket: &OwnedFd) -> io::Result<()> {
     let mut nonblocking: libc::c_int = 0;
     // SAFETY: this request reads one int.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONBIO, &mut nonblocking) };
@@ -334,8 +340,8 @@ fn set_blocking(socket: &OwnedFd) -> io::Result<()> {
 
 /// The features that work here, or why there is no ring.
 pub(crate) fn probe() -> Result<Features, DriverError> {
-    let mut ring = Ring::open(8, 16, Features::all())?;
-    let _provider = Provider::open(&mut ring, 8)?;
+    let mut ring = Ring::open(8, 16, Features::all(), STREAM_OPERATIONS)?;
+    let _provider = Provider::open(&mut ring, 8, GROUP)?;
     Ok(ring.features())
 }
 

@@ -28,8 +28,14 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Tries the wanted features, and the fewer the older the kernel proves to be.
-    pub(crate) fn open(sq: u32, cq: u32, wanted: Features) -> Result<Self, DriverError> {
+    /// Tries the wanted features, and the fewer the older the kernel proves to be. The ring then
+    /// takes these operations only.
+    pub(crate) fn open(
+        sq: u32,
+        cq: u32,
+        wanted: Features,
+        operations: &[u8],
+    ) -> Result<Self, DriverError> {
         let host = HostFacts::read();
         let (ring, setup) = set_up(sq, cq, wanted.consistent(), &host)?;
         let mut ring = Self {
@@ -42,7 +48,7 @@ impl Ring {
         check_base(&ring.ring, &host)?;
         let found = probe_features(&ring.ring)?;
         ring.features = ring.features.with(found.intersection(wanted)).consistent();
-        ring.enable(wanted)
+        ring.enable(wanted, operations)
             .map_err(|error| DriverError::os("io_uring_register", error))?;
         if wanted.contains(Features::REGISTERED_RING) {
             ring.register_self();
@@ -163,8 +169,8 @@ impl Ring {
     }
 
     /// A ring is set up disabled, so that restrictions hold before it can do anything.
-    fn enable(&mut self, wanted: Features) -> io::Result<()> {
-        if wanted.contains(Features::RESTRICTIONS) && restrict(&self.ring).is_ok() {
+    fn enable(&mut self, wanted: Features, operations: &[u8]) -> io::Result<()> {
+        if wanted.contains(Features::RESTRICTIONS) && restrict(&self.ring, operations).is_ok() {
             self.features = self.features.with(Features::RESTRICTIONS);
         }
         self.ring.submitter().register_enable_rings()
@@ -207,10 +213,11 @@ mod tests {
     use io_uring::opcode;
 
     use super::*;
+    use crate::uring::restrict::STREAM_OPERATIONS;
 
     #[test]
     fn a_restricted_ring_refuses_what_the_driver_never_does() {
-        let mut ring = Ring::open(8, 8, Features::all()).unwrap();
+        let mut ring = Ring::open(8, 8, Features::all(), STREAM_OPERATIONS).unwrap();
         assert!(ring.features().contains(Features::RESTRICTIONS));
         let open = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), c"/etc/passwd".as_ptr()).build();
         // SAFETY: the path lives for ever.
@@ -223,9 +230,16 @@ mod tests {
     #[test]
     fn a_masked_ring_has_no_more_than_was_asked_for() {
         let asked = Features::COOP_TASKRUN.with(Features::MULTISHOT_RECV);
-        assert_eq!(Ring::open(8, 8, asked).unwrap().features(), asked);
         assert_eq!(
-            Ring::open(8, 8, Features::none()).unwrap().features(),
+            Ring::open(8, 8, asked, STREAM_OPERATIONS)
+                .unwrap()
+                .features(),
+            asked
+        );
+        assert_eq!(
+            Ring::open(8, 8, Features::none(), STREAM_OPERATIONS)
+                .unwrap()
+                .features(),
             Features::none()
         );
     }

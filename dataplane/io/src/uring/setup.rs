@@ -84,6 +84,9 @@ pub(crate) fn probe_features(ring: &IoUring) -> Result<Features, DriverError> {
     if probe.is_supported(opcode::SendZc::CODE) {
         found = found.with(Features::MULTISHOT_RECV);
     }
+    if probe.is_supported(opcode::ReadMulti::CODE) {
+        found = found.with(Features::MULTISHOT_READ);
+    }
     // Of these the registration itself tells.
     found = found
         .with(Features::BUFFER_RING)

@@ -23,6 +23,10 @@ pub(crate) struct Way {
 /// own.
 macro_rules! on_every_packet_driver {
     ($($case:ident),+ $(,)?) => {
+        on_every_packet_driver!(@way uring, Uring, Features::all(), $($case),+);
+        on_every_packet_driver!(@way uring_6_1, Uring, Features::all()
+            .without(Features::MULTISHOT_READ).without(Features::NO_SQARRAY)
+            .without(Features::NO_IOWAIT), $($case),+);
         on_every_packet_driver!(@way epoll, Epoll, Features::none(), $($case),+);
     };
     (@way $module:ident, $kind:ident, $features:expr, $($case:ident),+) => {
