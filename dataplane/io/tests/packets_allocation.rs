@@ -7,7 +7,7 @@ mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use support::packets::{Station, Way, on_every_packet_driver};
@@ -75,8 +75,9 @@ fn a_driver_allocates_nothing(way: Way) {
 
 /// More of everything than fits into a turn.
 fn talk(station: &mut Station, app: &UdpSocket, port: u16, out: &mut Vec<Arrival>) {
+    let beyond: SocketAddr = ([10, 9, 0, 2], 77).into();
     for _ in 0..20 {
-        app.send_to(&[1; 100], ("10.9.0.2", 77)).unwrap();
+        app.send_to(&[1; 100], beyond).unwrap();
     }
     station.driver.waker().wake();
     let vanished = Some([10, 99, 0, 1].into());
