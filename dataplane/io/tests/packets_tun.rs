@@ -6,6 +6,7 @@ mod support;
 
 use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ on_every_packet_driver!(
     a_packet_of_the_kernel_arrives_behind_its_vnet_header,
     a_udp_train_arrives_as_one_super_packet,
     a_tcp_stream_arrives_in_super_packets,
+    a_packet_above_the_size_of_a_buffer_is_dropped_and_counted,
     a_written_packet_reaches_a_local_socket,
     a_packet_is_written_from_pieces_of_received_buffers,
     what_tun_does_not_take_is_counted,
@@ -95,19 +97,35 @@ fn a_udp_train_arrives_as_one_super_packet(way: Way) {
     let mut station = way.open(PacketConfig::default());
     assert_eq!(station.tun.offload, tun_options().offload);
     let app = UdpSocket::bind("10.9.0.1:0").unwrap();
-    let size = 1000 as libc::c_int;
-    // SAFETY: `size` is valid for the call to read.
-    let set = unsafe {
-        let (fd, value) = (std::os::fd::AsRawFd::as_raw_fd(&app), &raw const size);
-        libc::setsockopt(fd, libc::SOL_UDP, libc::UDP_SEGMENT, value.cast(), 4)
-    };
-    assert_eq!(set, 0);
+    send_in_trains_of(&app, 1000);
     app.send_to(&[5; 10_000], "10.9.0.2:77").unwrap();
     let packet = packet_of(&mut station, UDP);
     assert_eq!(packet.len(), VNET_HEADER_BYTES + 28 + 10_000);
     // VIRTIO_NET_HDR_GSO_UDP_L4, and its segments.
     assert_eq!(packet[1], 5);
     assert_eq!(packet[4..6], 1000u16.to_le_bytes());
+    station.check_buffers();
+}
+
+fn send_in_trains_of(app: &UdpSocket, segment_bytes: libc::c_int) {
+    let (fd, value) = (app.as_raw_fd(), &raw const segment_bytes);
+    // SAFETY: `value` is valid for the call to read 4 bytes.
+    let set = unsafe { libc::setsockopt(fd, libc::SOL_UDP, libc::UDP_SEGMENT, value.cast(), 4) };
+    assert_eq!(set, 0);
+}
+
+fn a_packet_above_the_size_of_a_buffer_is_dropped_and_counted(way: Way) {
+    let config = PacketConfig {
+        recv_buffer_bytes: 2048,
+        ..PacketConfig::default()
+    };
+    let mut station = way.open(config);
+    let app = UdpSocket::bind("10.9.0.1:0").unwrap();
+    send_in_trains_of(&app, 1000);
+    app.send_to(&[5; 10_000], "10.9.0.2:77").unwrap();
+    app.send_to(b"small", "10.9.0.2:77").unwrap();
+    assert!(packet_of(&mut station, UDP).ends_with(b"small"));
+    assert_eq!(station.driver.stats().truncated, 1);
     station.check_buffers();
 }
 

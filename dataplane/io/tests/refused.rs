@@ -7,8 +7,10 @@ mod support;
 use std::io::Write;
 use std::thread;
 
-use support::{pair, run};
-use towline_io::{Completion, Driver, DriverConfig, DriverError, DriverKind, probe};
+use support::namespace::in_namespace;
+use support::{packets, pair, run};
+use towline_io::packet::{self, Arrival, PacketConfig, PacketDriver};
+use towline_io::{Completion, Driver, DriverConfig, DriverError, DriverKind, Features, probe, tun};
 
 #[test]
 fn a_seccomp_filter_is_named_and_epoll_still_works() {
@@ -39,6 +41,58 @@ fn a_seccomp_filter_is_named_and_epoll_still_works() {
     })
     .join()
     .unwrap();
+}
+
+#[test]
+fn packets_are_refused_with_the_same_cause_and_go_on_with_epoll() {
+    in_namespace(|| {
+        assert!(packet::probe().unwrap().contains(Features::MULTISHOT_RECV));
+        let mut queues = tun::open(&packets::tun_options()).unwrap().queues;
+        let config = PacketConfig::default();
+        let copy = queues[0].try_clone().unwrap();
+        forbid_io_uring(libc::EPERM);
+        let refused = packet::probe();
+        assert!(
+            matches!(refused, Err(DriverError::Seccomp { .. })),
+            "{refused:?}"
+        );
+        assert!(PacketDriver::open(DriverKind::Uring, &config, copy).is_err());
+        let queue = queues.remove(0);
+        let mut driver = PacketDriver::open(DriverKind::Epoll, &config, queue).unwrap();
+        driver.waker().wake();
+        let mut out = Vec::new();
+        driver.wait(None, &mut out).unwrap();
+        assert!(matches!(out[..], [Arrival::Woken]), "{out:?}");
+    });
+}
+
+#[test]
+fn packet_sizes_and_features_that_make_no_sense_are_refused() {
+    let wrong = [
+        PacketConfig {
+            turn: 0,
+            ..PacketConfig::default()
+        },
+        PacketConfig {
+            recv_buffers: 40,
+            ..PacketConfig::default()
+        },
+        PacketConfig {
+            send_buffers: 0,
+            ..PacketConfig::default()
+        },
+        PacketConfig {
+            features: Features::all().without(Features::BUFFER_RING),
+            ..PacketConfig::default()
+        },
+    ];
+    in_namespace(|| {
+        for config in wrong {
+            let queue = tun::open(&packets::tun_options()).unwrap().queues.remove(0);
+            let opened = PacketDriver::open(DriverKind::Uring, &config, queue);
+            assert!(matches!(opened, Err(DriverError::Config(_))));
+        }
+    });
 }
 
 #[test]

@@ -75,9 +75,19 @@ macro_rules! each {
     };
 }
 
+/// The io_uring features that a packet driver has here, or why there can be none: to be asked
+/// before a queue is handed over.
+///
+/// # Errors
+/// Names the cause; see [`DriverError`].
+pub fn probe() -> Result<Features, DriverError> {
+    uring::probe()
+}
+
 impl PacketDriver {
     /// Opens a driver on this thread for a queue of [`crate::tun::open`]. The queue's blocking mode
-    /// may be changed, and the timers of the thread are made precise.
+    /// may be changed, and the timers of the thread are made precise. An error closes the queue,
+    /// and with its last queue the interface is gone: see [`probe`].
     ///
     /// # Errors
     /// Names the cause; see [`DriverError`]. There is no silent change to the other kind.

@@ -57,31 +57,48 @@ pub(crate) struct Uring {
     fault: Option<io::Error>,
 }
 
+/// The features that work here, or why there is no ring.
+pub(crate) fn probe() -> Result<Features, DriverError> {
+    let config = PacketConfig {
+        turn: 1,
+        send_buffers: 1,
+        ..PacketConfig::default()
+    };
+    open_ring(&config).map(|(ring, _providers)| ring.features())
+}
+
+/// A ring with its buffer groups, still empty.
+fn open_ring(config: &PacketConfig) -> Result<(Ring, [Provider; 3]), DriverError> {
+    let needed = Features::MULTISHOT_RECV.with(Features::BUFFER_RING);
+    if !config.features.contains(needed) {
+        return Err(DriverError::Config(
+            "packets need the features multishot-recv and buffer-ring",
+        ));
+    }
+    let (sends, turn) = (u32::from(config.send_buffers), u32::from(config.turn));
+    let sq = (sends + 16).next_power_of_two();
+    let cq = (sends + 6 * turn + 16).next_power_of_two();
+    // Each datagram has a buffer of its own.
+    let wanted = config.features.without(Features::INCREMENTAL);
+    let mut ring = Ring::open(sq, cq, wanted, PACKET_OPERATIONS)?;
+    let slots = config.turn.next_power_of_two();
+    let providers = [
+        Provider::open(&mut ring, slots, 0)?,
+        Provider::open(&mut ring, slots, 1)?,
+        Provider::open(&mut ring, slots, TUN as u16)?,
+    ];
+    if !ring.features().contains(needed) {
+        return Err(DriverError::KernelTooOld {
+            release: HostFacts::read().release,
+            missing: "multishot recvmsg into a buffer ring, Linux 6.0,",
+        });
+    }
+    Ok((ring, providers))
+}
+
 impl Uring {
     pub(crate) fn open(config: &PacketConfig, shared: &Shared) -> Result<Self, DriverError> {
-        let needed = Features::MULTISHOT_RECV.with(Features::BUFFER_RING);
-        if !config.features.contains(needed) {
-            return Err(DriverError::Config(
-                "packets need the features multishot-recv and buffer-ring",
-            ));
-        }
-        let (sends, turn) = (u32::from(config.send_buffers), u32::from(config.turn));
-        let sq = (sends + 16).next_power_of_two();
-        let cq = (sends + 6 * turn + 16).next_power_of_two();
-        let wanted = config.features.without(Features::INCREMENTAL);
-        let mut ring = Ring::open(sq, cq, wanted, PACKET_OPERATIONS)?;
-        let slots = config.turn.next_power_of_two();
-        let providers = [
-            Provider::open(&mut ring, slots, 0)?,
-            Provider::open(&mut ring, slots, 1)?,
-            Provider::open(&mut ring, slots, TUN as u16)?,
-        ];
-        if !ring.features().contains(needed) {
-            return Err(DriverError::KernelTooOld {
-                release: HostFacts::read().release,
-                missing: "multishot recvmsg into a buffer ring, Linux 6.0,",
-            });
-        }
+        let (ring, providers) = open_ring(config)?;
         // A request on a descriptor that does not block would fail instead of waiting.
         if ring.features().contains(Features::MULTISHOT_READ) {
             set_blocking(&shared.tun.fd).map_err(|error| DriverError::os("FIONBIO", error))?;
