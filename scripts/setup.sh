@@ -25,7 +25,7 @@ test_packages=(
     # Checks of the scripts and of the unit files.
     shellcheck systemd
     # Networks out of namespaces, with firewalls between them.
-    iproute2 nftables procps util-linux
+    iproute2 iputils-ping nftables procps tcpdump util-linux
     # Clients and servers that we test and measure against.
     coturn iperf3 wireguard-tools curl openssl
     # Reading JSON in scripts; module sources for Go.

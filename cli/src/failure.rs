@@ -12,6 +12,8 @@ pub(crate) enum Failure {
     Usage(Vec<String>),
     /// It was asked rightly and did not work.
     Failed(anyhow::Error),
+    /// Another process said why, and ended with this code.
+    Said(i32),
     /// Nobody reads our output any more; there is nothing to say and nobody to hear it.
     Unread,
 }
@@ -41,6 +43,7 @@ impl Failure {
                 let _ = writeln!(stderr, "error: {error:#}");
                 ExitCode::from(1)
             }
+            Self::Said(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
             Self::Unread => ExitCode::SUCCESS,
         }
     }

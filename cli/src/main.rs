@@ -18,7 +18,9 @@ mod relay;
 mod status;
 mod units;
 mod version;
+mod wg;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -40,6 +42,9 @@ fn start() -> Result<(), Failure> {
                 .map_err(|argument| Failure::usage(format!("{argument:?} is not UTF-8")))
         })
         .collect::<Result<Vec<_>, _>>()?;
+    if is_called(&arguments, wg::LINK_NAME) {
+        arguments.insert(1, wg::NAME.to_owned());
+    }
     if arguments
         .get(1)
         .is_some_and(|command| command == relay::NAME)
@@ -55,12 +60,19 @@ fn start() -> Result<(), Failure> {
     let matches = command().try_get_matches_from(arguments)?;
     match matches.subcommand() {
         Some((relay::NAME, matches)) => relay::run(matches),
+        Some((wg::NAME, matches)) => wg::run(&parsed(matches)?),
         Some(("bench", matches)) => bench::run(&parsed(matches)?),
         Some(("completion", matches)) => completion::run(&parsed(matches)?, command()),
         Some(("version", matches)) => version::run(&parsed(matches)?),
         // clap asks for one of the commands above.
         _ => Err(Failure::usage("no command given")),
     }
+}
+
+/// Whether the program was started by this name, a link to it.
+fn is_called(arguments: &[String], name: &str) -> bool {
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    program.is_some_and(|program| program == name)
 }
 
 /// The whole command line.
@@ -71,6 +83,11 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(relay::command())
+        .subcommand(
+            wg::WgArgs::augment_args(Command::new(wg::NAME))
+                .about("Make a WireGuard interface that wg and wg-quick configure")
+                .after_help(wg::AFTER_HELP),
+        )
         .subcommand(bench::BenchArgs::augment_args(Command::new("bench")).about("Measure a relay"))
         .subcommand(completion::CompletionArgs::augment_args(Command::new("completion")).about("Print a completion script for a shell"))
         .subcommand(version::VersionArgs::augment_args(Command::new("version")).about("Print the version"))

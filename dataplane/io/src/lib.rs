@@ -14,6 +14,7 @@ mod error;
 mod features;
 mod flags;
 pub mod host;
+pub mod link;
 mod pace;
 pub mod packet;
 mod pool;

@@ -159,6 +159,12 @@ impl Peers {
         self.slots.get_mut(slot as usize)?.peer.as_deref_mut()
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.slots
+            .iter_mut()
+            .filter_map(|place| place.peer.as_deref_mut())
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = PeerId> {
         (0..).zip(&self.slots).filter_map(|(slot, place)| {
             place.peer.as_ref().map(|_| PeerId {

@@ -15,5 +15,6 @@ mod testing;
 mod vnet;
 
 pub use cut::{Cut, CutError};
-pub use join::{JoinOffload, Joiner, Piece};
+pub use join::{JoinOffload, Joiner};
+pub use towline_io::packet::Piece;
 pub use vnet::{VNET_HEADER_BYTES, VnetHeader};

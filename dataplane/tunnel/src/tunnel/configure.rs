@@ -1,5 +1,6 @@
 //! Configuration, with the meaning that it has in the kernel (netlink.c) and in the userspace API.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use ipnet::IpNet;
@@ -97,6 +98,15 @@ impl Tunnel {
         }
         let engine = self.engine;
         engine.reconfigured(self, slot);
+    }
+
+    /// A local address is gone: what goes to `to` leaves from wherever the routes say, until that is heard of again.
+    pub fn forget_source(&mut self, to: SocketAddr) {
+        for peer in self.peers.iter_mut() {
+            if let Some(endpoint) = peer.endpoint.as_mut().filter(|at| at.address == to) {
+                endpoint.source = None;
+            }
+        }
     }
 
     /// Sets where the peer is, until it is heard of from elsewhere.

@@ -4,7 +4,7 @@ use core::net::IpAddr;
 
 use towline_wire::Time;
 use towline_wire::limits::{STAGED_BYTES_MAX, STAGED_TUNNEL_BYTES_MAX};
-use towline_wire::wireguard::{KEEPALIVE_LEN, PADDING};
+use towline_wire::wireguard::KEEPALIVE_LEN;
 
 use super::Tunnel;
 use crate::endpoint::Endpoint;
@@ -22,8 +22,8 @@ pub enum Unsealed {
     /// The peer is gone.
     #[error("the peer is gone")]
     NoPeer,
-    /// A slot has no room for header and tag, or its packet is not padded.
-    #[error("a slot that is not header, padded packet and tag")]
+    /// A slot has no room for header and tag.
+    #[error("a slot that is not header, packet and tag")]
     BadSlot,
 }
 
@@ -36,8 +36,8 @@ impl Tunnel {
     }
 
     /// Seals a train in place. It consists of slots of `slot_bytes`, the last may be shorter; each slot is 16 bytes
-    /// for the header, the packet padded with zeros to a multiple of 16, and 16 bytes for the tag. Without a session
-    /// a handshake is begun.
+    /// for the header, the packet, and 16 bytes for the tag. The packet is padded with zeros by the caller, who knows the
+    /// MTU: to a multiple of 16, but not beyond that (as the kernel does). Without a session a handshake is begun.
     ///
     /// # Errors
     /// The train was not sealed.
@@ -49,7 +49,7 @@ impl Tunnel {
         slot_bytes: usize,
     ) -> Result<Endpoint, Unsealed> {
         let slot = self.slot_of(peer).ok_or(Unsealed::NoPeer)?;
-        if !is_slot(slot_bytes) || !is_slot((train.len() + slot_bytes - 1) % slot_bytes + 1) {
+        if slot_bytes < KEEPALIVE_LEN || last_slot_bytes(train, slot_bytes) < KEEPALIVE_LEN {
             return Err(Unsealed::BadSlot);
         }
         let engine = self.engine;
@@ -89,7 +89,7 @@ impl Tunnel {
     }
 }
 
-/// Whether a datagram of so many bytes is header, padded packet and tag.
-fn is_slot(bytes: usize) -> bool {
-    bytes >= KEEPALIVE_LEN && bytes.is_multiple_of(PADDING)
+/// Bytes of the last slot of a train; none of an empty train.
+fn last_slot_bytes(train: &[u8], slot_bytes: usize) -> usize {
+    train.chunks(slot_bytes).next_back().map_or(0, <[u8]>::len)
 }

@@ -17,6 +17,8 @@ use item::Item;
 use open::OpenJoins;
 use segment::Segment;
 
+use towline_io::packet::Piece;
+
 use super::ip::Transport;
 use super::vnet::VNET_HEADER_BYTES;
 
@@ -36,17 +38,6 @@ impl JoinOffload {
             Transport::Udp => self.udp,
         }
     }
-}
-
-/// Bytes that stay where they were opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// The receive buffer.
-    pub buffer: u32,
-    /// The first byte in it.
-    pub start: u32,
-    /// How many bytes.
-    pub len: u32,
 }
 
 /// Joins the packets of one batch. It is reused: it grows with the largest batch, and allocates nothing after that.

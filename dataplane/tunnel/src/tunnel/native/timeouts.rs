@@ -32,7 +32,7 @@ impl Tunnel {
                 }
             }
             Timer::NewHandshake => {
-                self.forget_source(slot);
+                self.forget_source_of(slot);
                 self.initiate(now, slot, false);
             }
             Timer::Wipe => self.wipe(slot),
@@ -60,13 +60,13 @@ impl Tunnel {
             self.drop_staged(slot);
         } else {
             peer.timers.attempts += 1;
-            self.forget_source(slot);
+            self.forget_source_of(slot);
             self.initiate(now, slot, true);
         }
     }
 
     /// The local address that was reached last may be the reason why nothing comes back.
-    fn forget_source(&mut self, slot: u32) {
+    fn forget_source_of(&mut self, slot: u32) {
         if let Some(endpoint) = self
             .peers
             .get_mut(slot)

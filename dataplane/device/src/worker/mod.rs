@@ -1,0 +1,214 @@
+//! A worker: the thread that owns peers, their sessions, a queue of the TUN device and sockets.
+//!
+//! A turn: wait; take in what the TUN device and the sockets brought and what was commanded; seal and send; write to the
+//! TUN device; do what the tunnel asks; give the buffers back. Nothing is shared, so nothing is locked.
+
+mod ecn;
+mod inbound;
+mod outbound;
+mod send;
+mod trains;
+
+use std::io;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use towline_io::host::now_ns;
+use towline_io::packet::{Arrival, PacketDriver};
+use towline_io::{RecvBuf, SendBuf};
+use towline_tunnel::{Effect, Opened, Tunnel};
+use towline_wire::Time;
+
+use crate::command::{Command, Ended};
+use crate::offload::Joiner;
+use send::send;
+use trains::{Track, Trains};
+
+/// Places reserved in the lists of a turn, which grow with the busiest turn.
+const RESERVED: usize = 256;
+
+/// What was dropped here, by reason; the tunnel and the driver count their own.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counts {
+    /// Packets of the TUN device that made no sense.
+    pub outbound_malformed: u64,
+    /// No peer has the destination among its allowed IPs.
+    pub outbound_no_route: u64,
+    /// All send buffers were in use.
+    pub outbound_no_buffer: u64,
+    /// The peer has no endpoint, or is gone.
+    pub outbound_unsealed: u64,
+    /// Marked as congested outside, but their sender would not hear of it.
+    pub inbound_ecn_dropped: u64,
+    /// Handshakes and keepalives that found no send buffer.
+    pub effects_no_buffer: u64,
+}
+
+/// All state of a worker's thread.
+pub(crate) struct Worker {
+    now: Time,
+    pub(crate) driver: PacketDriver,
+    pub(crate) tunnel: Tunnel,
+    trains: Trains,
+    joiner: Joiner,
+    arrivals: Vec<Arrival>,
+    /// Receives of this turn, which packets on their way to the TUN device lie in.
+    held: Vec<RecvBuf>,
+    opened: Vec<Opened>,
+    commands: Receiver<Command>,
+    /// Of the interface; while it is down nothing is sent and no timer runs.
+    pub(crate) is_up: bool,
+    pub(crate) counts: Counts,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        driver: PacketDriver,
+        tunnel: Tunnel,
+        joiner: Joiner,
+        mtu: usize,
+        commands: Receiver<Command>,
+    ) -> Self {
+        Self {
+            now: now(),
+            driver,
+            tunnel,
+            trains: Trains::new(mtu),
+            joiner,
+            arrivals: Vec::with_capacity(RESERVED),
+            held: Vec::with_capacity(RESERVED),
+            opened: Vec::with_capacity(RESERVED),
+            commands,
+            is_up: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Runs until the interface is deleted or somebody commands the end.
+    ///
+    /// # Errors
+    /// The driver itself failed.
+    pub(crate) fn run(mut self) -> io::Result<Ended> {
+        loop {
+            if let Some(ended) = self.turn()? {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn turn(&mut self) -> io::Result<Option<Ended>> {
+        let mut arrivals = core::mem::take(&mut self.arrivals);
+        self.driver.wait(self.timeout(), &mut arrivals)?;
+        self.now = now();
+        let mut ended = None;
+        for arrival in arrivals.drain(..) {
+            match arrival {
+                Arrival::Tun { buf } => {
+                    self.handle_tun(&buf);
+                    self.driver.recycle(buf);
+                }
+                Arrival::Datagrams {
+                    buf,
+                    from,
+                    local,
+                    segment_bytes,
+                    ecn,
+                } => self.handle_datagrams(buf, (from, local), segment_bytes, ecn),
+                Arrival::SourceGone { to } => self.tunnel.forget_source(to),
+                Arrival::Woken => ended = ended.or(self.obey()),
+                Arrival::TunGone => ended = ended.or(Some(Ended::Deleted)),
+            }
+        }
+        self.arrivals = arrivals;
+        if self.is_up
+            && self
+                .tunnel
+                .poll_timeout()
+                .is_some_and(|due| due <= self.now)
+        {
+            self.tunnel.handle_timeout(self.now);
+        }
+        self.depart();
+        self.write_tun();
+        self.do_effects();
+        Ok(ended)
+    }
+
+    /// How long the wait may last.
+    fn timeout(&self) -> Option<Duration> {
+        let due = self.tunnel.poll_timeout().filter(|_| self.is_up)?;
+        Some(due - now())
+    }
+
+    fn obey(&mut self) -> Option<Ended> {
+        while let Ok(command) = self.commands.try_recv() {
+            if let Some(ended) = self.handle_command(command) {
+                return Some(ended);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn set_mtu(&mut self, mtu: usize) {
+        self.trains.mtu = mtu;
+    }
+
+    /// What packets are put into, and what seals and sends it.
+    fn track(&mut self) -> (&mut Trains, Track<'_>) {
+        let track = Track {
+            now: self.now,
+            tunnel: &mut self.tunnel,
+            driver: &mut self.driver,
+            counts: &mut self.counts,
+        };
+        (&mut self.trains, track)
+    }
+
+    /// Seals and sends what has gathered.
+    fn depart(&mut self) {
+        let (trains, mut track) = self.track();
+        trains.depart_all(&mut track);
+    }
+
+    /// What the tunnel asks for: handshakes, cookies and keepalives go out, and packets that waited for a session.
+    fn do_effects(&mut self) {
+        let mut was_ready = false;
+        while let Some(effect) = self.tunnel.poll_effect() {
+            match effect {
+                Effect::Send { to, datagram } => match self.buffer_with(&datagram) {
+                    Some(buf) => {
+                        let whole = (datagram.len(), datagram.len());
+                        send(&mut self.driver, buf, whole, &to, 0);
+                    }
+                    None => self.counts.effects_no_buffer += 1,
+                },
+                Effect::Ready(peer) => {
+                    self.send_staged(peer);
+                    was_ready = true;
+                }
+            }
+        }
+        if was_ready {
+            self.depart();
+        }
+    }
+
+    fn buffer_with(&mut self, datagram: &[u8]) -> Option<SendBuf> {
+        let buf = self.driver.send_buffer()?;
+        match self.driver.send_bytes_mut(&buf).get_mut(..datagram.len()) {
+            Some(place) => {
+                place.copy_from_slice(datagram);
+                Some(buf)
+            }
+            None => {
+                self.driver.recycle_send(buf);
+                None
+            }
+        }
+    }
+}
+
+/// `CLOCK_BOOTTIME`, as the tunnel wants it.
+pub(crate) fn now() -> Time {
+    Time(now_ns())
+}
