@@ -28,7 +28,7 @@ layers         | no  | who may use whom, no IO in the protocol crates, unsafe on
 clippy         | no  | all lints, all targets, warnings denied
 doc            | no  | the documentation of the libraries builds without a warning
 build          | no  | the release binary
-unit           | no  | cargo test over the workspace, with the best io driver of this kernel
+unit           | yes | cargo test over the workspace, with the best io driver of this kernel; some tests make a network namespace
 plain-uring    | no  | the tests that start a relay again, io_uring without its newer operations
 epoll          | no  | the same on the epoll driver
 fuzz           | no  | each fuzz target over its seeds, and a bounded time beyond; its lints
