@@ -5,12 +5,13 @@
 mod support;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use support::fill;
-use support::namespace::ip;
+use support::namespace::{in_namespace, ip};
 use support::packets::{Station, Way, on_every_packet_driver};
-use towline_io::packet::{Arrival, Family, PacketConfig};
+use towline_io::packet::{Arrival, Family, PacketConfig, Piece};
 use towline_io::udp::{self, UdpOffload, UdpOptions};
 
 on_every_packet_driver!(
@@ -25,6 +26,8 @@ on_every_packet_driver!(
     a_port_changes_while_running,
     a_burst_of_small_datagrams_is_received_whole,
     both_sockets_and_many_sends_in_one_flush,
+    buffers_of_another_driver_are_counted_and_ignored,
+    a_dropped_driver_frees_its_port,
 );
 
 /// Receives until there are so many bytes; gives them, and how many receives that took.
@@ -267,7 +270,8 @@ fn a_port_changes_while_running(way: Way) {
                 port,
                 ..UdpOptions::default()
             };
-            let socket = udp::bind_v4(&again).expect("the port is free at once");
+            assert_free(port);
+            let socket = udp::bind_v4(&again).unwrap();
             station.driver.set_udp(Family::V4, Some(socket));
         }
         assert_eq!(peer.recv(&mut [0; 50]).unwrap(), 30);
@@ -283,9 +287,21 @@ fn a_port_changes_while_running(way: Way) {
                 station.driver.recycle(buf);
             }
         }
-        assert!(round % 2 == 1 || UdpSocket::bind(("127.0.0.1", old)).is_ok());
+        if round % 2 == 0 {
+            assert_free(old);
+        }
     }
     station.check_buffers();
+}
+
+/// Nobody has the port. (A child that another test starts has a copy of every descriptor for a
+/// moment.)
+fn assert_free(port: u16) {
+    let start = Instant::now();
+    while UdpSocket::bind(("127.0.0.1", port)).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(2), "the port is kept");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn a_burst_of_small_datagrams_is_received_whole(way: Way) {
@@ -339,4 +355,88 @@ fn both_sockets_and_many_sends_in_one_flush(way: Way) {
     assert_eq!(received.len(), expected);
     assert_eq!(station.driver.stats().sends, 50 * 64);
     station.check_buffers();
+}
+
+fn buffers_of_another_driver_are_counted_and_ignored(way: Way) {
+    let (mut station, port) = way.open_with_udp(PacketConfig::default());
+    let mut other = way.open(PacketConfig::default());
+    let to = ([127, 0, 0, 1], port).into();
+    station.send(&[1; 100], 100, to, None, 0);
+    station.run(|driver, arrival| {
+        let Arrival::Datagrams { buf, .. } = arrival else {
+            return false;
+        };
+        assert!(other.driver.recv_bytes(&buf).is_empty());
+        assert!(other.driver.received().bytes(&buf).is_empty());
+        let held = [buf];
+        let piece = Piece {
+            buffer: 0,
+            start: 0,
+            len: 100,
+        };
+        other.driver.write_tun(&[0; 30], &held, &[piece]);
+        assert_eq!(other.driver.stats().tun_refused, 1);
+        held.into_iter().for_each(|buf| driver.recycle(buf));
+        true
+    });
+    station.send(&[1; 100], 100, to, None, 0);
+    station.run(|_, arrival| {
+        let Arrival::Datagrams { buf, .. } = arrival else {
+            return false;
+        };
+        other.driver.recycle(buf);
+        true
+    });
+    for send in [true, false] {
+        let buf = station.driver.send_buffer().unwrap();
+        assert!(other.driver.send_bytes_mut(&buf).is_empty());
+        if send {
+            other.driver.send(buf, 100, 100, to, None, 0);
+        } else {
+            other.driver.recycle_send(buf);
+        }
+    }
+    assert_eq!(other.driver.stats().foreign_buffers, 3);
+    other.check_buffers();
+    assert_eq!(station.driver.buffers_held(), (1, 2), "lost, as said");
+}
+
+fn a_dropped_driver_frees_its_port(way: Way) {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let to = peer.local_addr().unwrap();
+    for round in 0..10 {
+        let (mut station, port) = way.open_with_udp(PacketConfig::default());
+        let mut out = Vec::new();
+        if round % 2 == 0 {
+            let wait = Some(Duration::from_millis(1));
+            station.driver.wait(wait, &mut out).unwrap();
+        }
+        station.send(&[1; 100], 100, to, None, 0);
+        let start = Instant::now();
+        drop(station);
+        assert!(start.elapsed() < Duration::from_secs(1));
+        assert_free(port);
+    }
+}
+
+#[test]
+fn a_fwmark_routes_what_is_sent() {
+    in_namespace(|| {
+        ip("rule add fwmark 7 unreachable");
+        let options = UdpOptions {
+            fwmark: 7,
+            ..UdpOptions::default()
+        };
+        let udp = udp::bind_v4(&options).unwrap();
+        assert_eq!(udp.recv_buffer_bytes, options.buffer_bytes);
+        assert_eq!(udp.send_buffer_bytes, options.buffer_bytes);
+        ip("link add out type veth peer name far");
+        ip("addr add 10.6.0.1/24 dev out");
+        ip("link set out up");
+        let socket = UdpSocket::from(udp.fd);
+        let send = || socket.send_to(b"x", "10.6.0.2:9");
+        assert!(send().is_err());
+        udp::set_fwmark(&socket, 0).unwrap();
+        assert_eq!(send().unwrap(), 1);
+    });
 }
