@@ -1,4 +1,4 @@
-//! Packets of the TUN device, and when `wait` returns.
+//! Packets of the TUN device, both ways.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,13 +8,12 @@ use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::namespace::{in_namespace, ip};
-use support::packets::{Station, Way, on_every_packet_driver, tun_options};
-use towline_io::packet::{Arrival, PacketConfig, PacketDriver, Piece, VNET_HEADER_BYTES};
-use towline_io::tun::{self, TunError, TunOffload, TunOptions};
-use towline_io::{RecvBuf, host};
+use support::namespace::ip;
+use support::packets::{Station, TCP, UDP, Way, on_every_packet_driver, protocol, tun_options};
+use towline_io::RecvBuf;
+use towline_io::packet::{Arrival, PacketConfig, Piece, VNET_HEADER_BYTES};
 
 on_every_packet_driver!(
     a_packet_of_the_kernel_arrives_behind_its_vnet_header,
@@ -25,23 +24,9 @@ on_every_packet_driver!(
     a_packet_is_written_from_pieces_of_received_buffers,
     what_tun_does_not_take_is_counted,
     a_burst_of_small_packets_is_read_whole,
-    neither_source_starves_the_other,
     a_deleted_interface_is_reported_once,
     an_interface_that_goes_down_and_up_is_no_end,
-    another_thread_wakes_a_sleeping_driver,
-    a_timeout_ends_the_wait_in_time,
-    waiting_costs_no_processor,
-    receives_stop_while_the_owner_holds_all_buffers,
 );
-
-const UDP: u8 = 17;
-const TCP: u8 = 6;
-
-/// The protocol of an IPv4 packet behind a vnet header; 0 of anything else.
-fn protocol(packet: &[u8]) -> u8 {
-    let ip = &packet[VNET_HEADER_BYTES..];
-    if ip[0] >> 4 == 4 { ip[9] } else { 0 }
-}
 
 /// Gives the first IPv4 packet of that protocol.
 fn packet_of(station: &mut Station, wanted: u8) -> Vec<u8> {
@@ -272,46 +257,6 @@ fn a_burst_of_small_packets_is_read_whole(way: Way) {
     station.check_buffers();
 }
 
-fn neither_source_starves_the_other(way: Way) {
-    let turn = 8;
-    let config = PacketConfig {
-        turn,
-        ..PacketConfig::default()
-    };
-    let (mut station, outer) = way.open_with_udp(config);
-    let app = UdpSocket::bind("10.9.0.1:0").unwrap();
-    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-    for number in 0..100 {
-        app.send_to(&[1; 10], "10.9.0.2:77").unwrap();
-        // Lengths differ, so that GRO does not join them.
-        let len = 10 + number % 50;
-        peer.send_to(&[1; 100][..len], ("127.0.0.1", outer))
-            .unwrap();
-    }
-    let mut out = Vec::new();
-    for _ in 0..4 {
-        // The first turn may find only one of them.
-        let wait = Some(Duration::from_secs(1));
-        station.driver.wait(wait, &mut out).unwrap();
-        let (mut inner, mut outer) = (0, 0);
-        for arrival in out.drain(..) {
-            match arrival {
-                Arrival::Tun { buf } => {
-                    inner += 1;
-                    station.driver.recycle(buf);
-                }
-                Arrival::Datagrams { buf, .. } => {
-                    outer += 1;
-                    station.driver.recycle(buf);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        assert!(inner <= turn && outer <= turn, "{inner} and {outer}");
-        assert!(inner > 0 && outer > 0, "{inner} and {outer}");
-    }
-}
-
 fn a_deleted_interface_is_reported_once(way: Way) {
     for waiting in [false, true] {
         let (mut station, _) = way.open_with_udp(PacketConfig::default());
@@ -363,206 +308,4 @@ fn an_interface_that_goes_down_and_up_is_no_end(way: Way) {
         ip(&format!("link set {name} up"));
     }
     station.check_buffers();
-}
-
-fn another_thread_wakes_a_sleeping_driver(way: Way) {
-    let mut station = quiet(way);
-    for _ in 0..10 {
-        let waker = station.driver.waker();
-        let caller = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(5));
-            waker.wake();
-        });
-        let mut out = Vec::new();
-        while out.is_empty() {
-            station.driver.wait(None, &mut out).unwrap();
-        }
-        assert!(matches!(out[..], [Arrival::Woken]), "{out:?}");
-        caller.join().unwrap();
-    }
-    station.driver.waker().wake();
-    let mut out = Vec::new();
-    station.driver.wait(None, &mut out).unwrap();
-    assert!(matches!(out[..], [Arrival::Woken]), "{out:?}");
-}
-
-fn a_timeout_ends_the_wait_in_time(way: Way) {
-    let mut station = quiet(way);
-    let mut out = Vec::new();
-    let start = Instant::now();
-    for _ in 0..100 {
-        station.driver.wait(Some(Duration::ZERO), &mut out).unwrap();
-    }
-    assert!(start.elapsed() < Duration::from_millis(500));
-    for timeout in [Duration::from_micros(200), Duration::from_millis(30)] {
-        let mut shortest = Duration::MAX;
-        for _ in 0..20 {
-            let start = Instant::now();
-            // A send is no reason to return.
-            station.send(&[1; 10], 10, "127.0.0.1:9".parse().unwrap(), None, 0);
-            while start.elapsed() < timeout {
-                station.driver.wait(Some(timeout), &mut out).unwrap();
-            }
-            shortest = shortest.min(start.elapsed());
-        }
-        let slack = Duration::from_micros(700);
-        assert!(shortest < timeout + slack, "{shortest:?} for {timeout:?}");
-    }
-    assert!(out.is_empty(), "{out:?}");
-    // A ring looks once more before it sleeps on sends.
-    assert!(station.driver.stats().enters < 220);
-    station.check_buffers();
-}
-
-fn waiting_costs_no_processor(way: Way) {
-    let mut station = quiet(way);
-    let mut out = Vec::new();
-    let cpu = host::thread_cpu_ns();
-    for _ in 0..3 {
-        let wait = Some(Duration::from_millis(70));
-        station.driver.wait(wait, &mut out).unwrap();
-    }
-    assert!(host::thread_cpu_ns() - cpu < 10_000_000);
-    assert!(out.is_empty());
-}
-
-/// What the kernel says to a new interface is over.
-fn quiet(way: Way) -> Station {
-    let (mut station, _) = way.open_with_udp(PacketConfig::default());
-    ip(&format!("-6 addr flush dev {}", station.tun.name));
-    let mut out = Vec::new();
-    let end = Instant::now() + Duration::from_millis(100);
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
-        station.driver.wait(Some(left), &mut out).unwrap();
-        for arrival in out.drain(..) {
-            if let Arrival::Tun { buf } = arrival {
-                station.driver.recycle(buf);
-            }
-        }
-    }
-    station
-}
-
-fn receives_stop_while_the_owner_holds_all_buffers(way: Way) {
-    let config = PacketConfig {
-        recv_buffers: 12,
-        turn: 4,
-        ..PacketConfig::default()
-    };
-    let (mut station, outer) = way.open_with_udp(config);
-    let app = UdpSocket::bind("10.9.0.1:0").unwrap();
-    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-    for _ in 0..50 {
-        app.send_to(&[1; 10], "10.9.0.2:77").unwrap();
-        peer.send_to(&[1; 10], ("127.0.0.1", outer)).unwrap();
-    }
-    let (mut held, mut datagrams) = (Vec::new(), 0);
-    let cpu = host::thread_cpu_ns();
-    let mut take = |driver: &mut PacketDriver, held: &mut Vec<RecvBuf>, ms| {
-        let mut out = Vec::new();
-        driver
-            .wait(Some(Duration::from_millis(ms)), &mut out)
-            .unwrap();
-        for arrival in out {
-            match arrival {
-                Arrival::Tun { buf } => {
-                    datagrams += usize::from(protocol(driver.recv_bytes(&buf)) == UDP);
-                    held.push(buf);
-                }
-                Arrival::Datagrams {
-                    buf, segment_bytes, ..
-                } => {
-                    datagrams += buf.len().div_ceil(segment_bytes);
-                    held.push(buf);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        datagrams
-    };
-    for _ in 0..20 {
-        take(&mut station.driver, &mut held, 10);
-    }
-    assert!(held.len() <= 12, "{}", held.len());
-    assert!(host::thread_cpu_ns() - cpu < 50_000_000);
-    let start = Instant::now();
-    while take(&mut station.driver, &mut held, 10) < 100 {
-        held.drain(..).for_each(|buf| station.driver.recycle(buf));
-        assert!(start.elapsed() < support::PATIENCE);
-    }
-    held.drain(..).for_each(|buf| station.driver.recycle(buf));
-    station.check_buffers();
-}
-
-#[test]
-fn a_device_is_made_as_asked_and_named_errors_say_what_to_do() {
-    in_namespace(|| {
-        let options = TunOptions {
-            name: "wg%d".to_owned(),
-            queues: 3,
-            mtu: Some(1380),
-            ..tun_options()
-        };
-        let tun = tun::open(&options).unwrap();
-        assert_eq!((tun.name.as_str(), tun.queues.len()), ("wg0", 3));
-        assert_eq!(tun::mtu("wg0").unwrap(), 1380);
-        assert!(tun::mtu("wg1").is_err());
-        let read = |what: &str| {
-            let link = std::process::Command::new("ip")
-                .args(["-o", "link", "show", what])
-                .output();
-            String::from_utf8(link.unwrap().stdout).unwrap()
-        };
-        let link = read("wg0");
-        assert!(
-            link.contains("qlen 1000") && link.contains("state DOWN"),
-            "{link}"
-        );
-        assert!(link.starts_with(&format!("{}:", tun.index)), "{link}");
-        let named = TunOptions {
-            name: "wg0".to_owned(),
-            ..tun_options()
-        };
-        let error = tun::open(&named).unwrap_err();
-        assert!(matches!(error, TunError::Busy { .. }), "{error}");
-        assert!(error.to_string().contains("ip link delete wg0"), "{error}");
-        for name in ["", "a b", "a/b", "sixteen-bytes-is", "."] {
-            let options = TunOptions {
-                name: name.to_owned(),
-                ..tun_options()
-            };
-            assert!(
-                matches!(tun::open(&options), Err(TunError::Name(_))),
-                "{name}"
-            );
-        }
-        let options = TunOptions {
-            queues: 0,
-            ..tun_options()
-        };
-        assert!(matches!(tun::open(&options), Err(TunError::Queues(0))));
-        let plain = TunOptions {
-            offload: TunOffload {
-                checksum: true,
-                tso: true,
-                uso: false,
-            },
-            ..tun_options()
-        };
-        let other = tun::open(&plain).unwrap();
-        assert_eq!(other.name, "wg1");
-        assert_eq!(other.offload, plain.offload);
-        assert_eq!(tun::mtu("wg1").unwrap(), 1420);
-    });
-}
-
-#[test]
-fn without_the_right_the_error_names_it() {
-    in_namespace(|| {
-        // SAFETY: changes this thread's identity, and nothing else of the process: the plain system call.
-        let result = unsafe { libc::syscall(libc::SYS_setresuid, -1, 65534, -1) };
-        assert_eq!(result, 0);
-        let error = tun::open(&tun_options()).unwrap_err();
-        assert!(error.to_string().contains("CAP_NET_ADMIN"), "{error}");
-    });
 }

@@ -13,6 +13,7 @@ mod epoll;
 mod incoming;
 mod outbox;
 mod outgoing;
+mod rescue;
 mod shared;
 mod sockets;
 mod stats;

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use towline_io::packet::{Arrival, Family, Local, PacketConfig, PacketDriver};
+use towline_io::packet::{Arrival, Family, Local, PacketConfig, PacketDriver, VNET_HEADER_BYTES};
 use towline_io::tun::{self, Tun, TunOffload, TunOptions};
 use towline_io::udp::{self, UdpOptions};
 use towline_io::{DriverKind, Features};
@@ -158,4 +158,13 @@ impl Station {
         }
         assert_eq!(self.driver.buffers_held(), (0, 0));
     }
+}
+
+pub(crate) const UDP: u8 = 17;
+pub(crate) const TCP: u8 = 6;
+
+/// The protocol of an IPv4 packet behind a vnet header; 0 of anything else.
+pub(crate) fn protocol(packet: &[u8]) -> u8 {
+    let ip = &packet[VNET_HEADER_BYTES..];
+    if ip[0] >> 4 == 4 { ip[9] } else { 0 }
 }
