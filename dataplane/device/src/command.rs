@@ -66,7 +66,7 @@ impl Worker {
                 self.driver.set_udp(family, socket);
                 let _ = done.send(());
             }
-            Command::Up(up) => self.is_up = up,
+            Command::Up(up) => self.tunnel.set_up(now(), up),
             Command::Mtu(mtu) => self.set_mtu(mtu as usize),
             Command::Stop => return Some(Ended::Stopped),
         }

@@ -268,7 +268,9 @@ fn spawn_worker(
     let (choice, mtu) = (config.io, config.mtu as usize);
     let mut tunnel_config = TunnelConfig::default();
     tunnel_config.engine = config.engine;
-    let tunnel = Tunnel::new(tunnel_config, Box::new(SystemEntropy), now(), unix_time());
+    let mut tunnel = Tunnel::new(tunnel_config, Box::new(SystemEntropy), now(), unix_time());
+    // Until the interface is.
+    tunnel.set_up(now(), false);
     let joiner = Joiner::new(JoinOffload {
         tcp: offload.tso,
         udp: offload.uso,

@@ -93,6 +93,14 @@ impl Timers {
         self.at = [NEVER; 5];
     }
 
+    /// No timer runs until something happens again.
+    pub(crate) fn rest(&mut self) {
+        *self = Self {
+            persistent: self.persistent,
+            ..Self::new()
+        };
+    }
+
     /// Changes the interval of persistent keepalives; the next one counts from now.
     pub(crate) fn set_persistent(&mut self, interval: Option<Duration>, now: Time) {
         self.persistent = interval;

@@ -56,8 +56,6 @@ pub(crate) struct Worker {
     held: Vec<RecvBuf>,
     opened: Vec<Opened>,
     commands: Receiver<Command>,
-    /// Of the interface; while it is down nothing is sent and no timer runs.
-    pub(crate) is_up: bool,
     pub(crate) counts: Counts,
 }
 
@@ -79,7 +77,6 @@ impl Worker {
             held: Vec::with_capacity(RESERVED),
             opened: Vec::with_capacity(RESERVED),
             commands,
-            is_up: false,
             counts: Counts::default(),
         }
     }
@@ -120,11 +117,10 @@ impl Worker {
             }
         }
         self.arrivals = arrivals;
-        if self.is_up
-            && self
-                .tunnel
-                .poll_timeout()
-                .is_some_and(|due| due <= self.now)
+        if self
+            .tunnel
+            .poll_timeout()
+            .is_some_and(|due| due <= self.now)
         {
             self.tunnel.handle_timeout(self.now);
         }
@@ -136,7 +132,7 @@ impl Worker {
 
     /// How long the wait may last.
     fn timeout(&self) -> Option<Duration> {
-        let due = self.tunnel.poll_timeout().filter(|_| self.is_up)?;
+        let due = self.tunnel.poll_timeout()?;
         Some(due - now())
     }
 

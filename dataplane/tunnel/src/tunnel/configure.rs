@@ -51,6 +51,21 @@ impl Tunnel {
         self.identity.as_ref().map(|own| &own.private)
     }
 
+    /// Sets the tunnel up, as it is at first, or down: then sessions end, no timer runs, and nothing is begun.
+    pub fn set_up(&mut self, now: Time, up: bool) {
+        if self.is_up == up {
+            return;
+        }
+        self.is_up = up;
+        for id in self.peers.ids().collect::<Vec<_>>() {
+            if up {
+                self.wake(now, id.slot);
+            } else {
+                self.rest(id.slot);
+            }
+        }
+    }
+
     /// Adds a peer, or finds the one that is there. None for our own key, and when there are too many.
     pub fn add_peer(&mut self, _now: Time, key: StaticPublic) -> Option<PeerId> {
         if let Some(id) = self.peer(&key) {
@@ -137,7 +152,9 @@ impl Tunnel {
         self.reschedule(slot);
         let engine = self.engine;
         engine.reconfigured(self, slot);
-        if was_off && interval.is_some() {
+        if !self.is_up {
+            self.rest(slot);
+        } else if was_off && interval.is_some() {
             engine.speak(self, now, slot);
         }
     }
@@ -221,10 +238,22 @@ impl Tunnel {
     /// Begins what a peer could not do before it was configured whole.
     fn wake(&mut self, now: Time, slot: u32) {
         if let Some(peer) = self.peers.get(slot)
+            && self.is_up
             && (peer.timers.persistent.is_some() || !peer.staged.is_empty())
         {
             let engine = self.engine;
             engine.speak(self, now, slot);
         }
+    }
+
+    /// Ends what goes on with a peer; what is configured stays.
+    fn rest(&mut self, slot: u32) {
+        let engine = self.engine;
+        engine.end_sessions(self, slot);
+        self.drop_staged(slot);
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.timers.rest();
+        }
+        self.reschedule(slot);
     }
 }

@@ -39,6 +39,7 @@ use crate::stats::TunnelStats;
 /// All peers of one worker, and one identity.
 pub struct Tunnel {
     identity: Option<Identity>,
+    is_up: bool,
     pub(crate) peers: Peers,
     by_key: HashMap<StaticPublic, u32, Keyed>,
     allowed_ips: AllowedIps,
@@ -95,6 +96,7 @@ impl Tunnel {
         let jitter = Jitter(u64::from_le_bytes(random(&mut *entropy)));
         Self {
             identity: None,
+            is_up: true,
             peers: Peers::default(),
             by_key: HashMap::with_hasher(Keyed(SipHasher13::new_with_key(&hash_key))),
             allowed_ips: AllowedIps::default(),
