@@ -106,7 +106,6 @@ fn handshake(c: &mut Criterion) {
             shake(&mut a, &mut b, now);
         });
     });
-    assert_eq!(a.0.stats().sessions, b.0.stats().sessions);
 }
 
 fn tunnel(c: &mut Criterion) {
@@ -122,7 +121,6 @@ fn tunnel(c: &mut Criterion) {
         });
 
         let mut opened: Vec<Opened> = Vec::with_capacity(count);
-        let mut packets = 0;
         group.bench_function("open", |bench| {
             bench.iter_batched_ref(
                 || {
@@ -134,12 +132,11 @@ fn tunnel(c: &mut Criterion) {
                 |sealed| {
                     opened.clear();
                     b.handle_train(NOW, endpoint(1), sealed, slot_bytes, &mut opened);
-                    packets += opened.len();
+                    assert_eq!(opened.len(), count);
                 },
                 BatchSize::SmallInput,
             );
         });
-        assert!(packets > 0, "packets were opened");
         group.finish();
     }
 }
