@@ -2,6 +2,8 @@
 
 use core::net::SocketAddr;
 
+use proptest::prelude::*;
+
 use super::net::{Net, packet, private, slot_of};
 use crate::EngineKind::{self, Boringtun, Native};
 use crate::Unsealed;
@@ -102,4 +104,25 @@ fn another_key_ends_the_sessions() {
         let sealed = net.nodes[0].tunnel.seal_train(net.now, peer, &mut slot, 64);
         assert_eq!(sealed, Err(Unsealed::NoSession));
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn arbitrary_bytes_panic_nothing(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..3000),
+        kind in 0..6u8,
+        segment in 0..2000usize,
+    ) {
+        let mut net = Net::mesh_of(&[Native, Boringtun], 3);
+        net.send(0, 1, 100);
+        net.run_ms(10);
+        for slot in bytes.chunks_mut(segment.max(1)) {
+            let len = slot.len().min(8);
+            slot[..len].copy_from_slice(&[kind, 0, 0, 0, 1, 0, 0, 0][..len]);
+        }
+        net.deliver(1, ([203, 0, 113, 1], 1).into(), &bytes, segment);
+        prop_assert_eq!(net.received(1), 1);
+    }
 }

@@ -165,6 +165,24 @@ fn a_lost_response_costs_one_repetition_and_no_packet() {
 }
 
 #[test]
+fn a_lost_confirmation_does_not_hold_the_responder_up() {
+    let mut net = Net::mesh(2, 11);
+    let peer = net.peer(0, 1);
+    let now = net.now;
+    net.nodes[0]
+        .tunnel
+        .set_keepalive(now, peer, Some(Duration::from_secs(60)));
+    net.collect(0);
+    net.passes = Box::new(|flying| flying.bytes[0] != 4);
+    net.run_ms(10);
+    net.send(1, 0, 100);
+    net.run_ms(10);
+    net.passes = Box::new(|_| true);
+    net.run(Duration::from_secs(6));
+    assert_eq!(net.received(0), 1, "though nobody had more to say");
+}
+
+#[test]
 fn the_responder_waits_for_the_first_packet_before_it_uses_a_session() {
     let mut net = Net::mesh(2, 9);
     net.passes = Box::new(|flying| flying.bytes[0] != 4);

@@ -31,8 +31,8 @@ impl Tunnel {
         if let Some(last) = peer.timers.last_handshake_sent
             && now - last < REKEY_TIMEOUT
         {
-            if is_repetition {
-                // A response of ours went out meanwhile; it may be lost too.
+            if !peer.timers.is_set(Timer::Retransmit) {
+                // A response of ours went out, and nothing came of it yet. The kernel would wait for another packet.
                 let at = last + REKEY_TIMEOUT + self.jitter.draw();
                 peer.timers.set(Timer::Retransmit, at);
             }

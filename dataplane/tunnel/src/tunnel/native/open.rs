@@ -15,55 +15,18 @@ impl Tunnel {
         train: &mut [u8],
         opened: &mut Vec<Opened>,
     ) {
-        let segment_bytes = run.segment_bytes;
-        let count = run.count as u64;
         let Some(slot) = self.indices.owner(run.receiver) else {
-            self.stats.unknown_index += count;
+            self.stats.unknown_index += run.count as u64;
             return;
         };
-        let Some(peer) = self.peers.get_mut(slot) else {
-            return;
-        };
-        let live = peer.live.as_mut();
-        let Some(session) = live.and_then(|live| live.sessions.find(run.receiver)) else {
-            self.stats.unknown_index += count;
-            return;
-        };
-        if session.is_expired(now) {
-            self.stats.expired += count;
-            return;
-        }
-
-        let mut fresh = 0u64;
-        for (number, segment) in train.chunks(segment_bytes).enumerate() {
-            if data_header(segment).is_some_and(|(_, counter)| session.replay.is_fresh(counter)) {
-                fresh |= 1 << number;
-            }
-        }
-        let opens = self
-            .aead
-            .open_train(&session.receiving, train, segment_bytes, fresh);
-        let mut accepted = 0u64;
-        for (number, segment) in train.chunks(segment_bytes).enumerate() {
-            if opens & 1 << number != 0
-                && data_header(segment).is_some_and(|(_, counter)| session.replay.accept(counter))
-            {
-                accepted |= 1 << number;
-            }
-        }
-        let forged = u64::from((fresh & !opens).count_ones());
-        self.stats.forged += forged;
-        self.stats.replayed += count - forged - u64::from(accepted.count_ones());
+        let accepted = self.authenticate(now, slot, run, train);
         if accepted == 0 {
             return;
         }
-
-        // Authentic from here on.
-        peer.endpoint = Some(run.from);
         let id = self.peers.id_of(slot);
         let mut has_data = false;
         let mut rx_bytes = 0;
-        for (number, segment) in train.chunks(segment_bytes).enumerate() {
+        for (number, segment) in train.chunks(run.segment_bytes).enumerate() {
             if accepted & 1 << number == 0 {
                 continue;
             }
@@ -77,28 +40,57 @@ impl Tunnel {
             if let Some(len) = self.admit_inner(slot, packet) {
                 opened.push(Opened {
                     peer: id,
-                    start: run.start + number * segment_bytes + DATA_HEADER_LEN,
+                    start: run.start + number * run.segment_bytes + DATA_HEADER_LEN,
                     len,
                 });
             }
         }
-        self.after_opening(now, slot, run.receiver, rx_bytes, has_data);
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.endpoint = Some(run.from);
+            peer.rx_bytes += rx_bytes;
+        }
+        self.after_opening(now, slot, run.receiver, has_data);
+    }
+
+    /// Opens what is fresh, and returns the bits of the segments that are authentic and came for the first time.
+    fn authenticate(&mut self, now: Time, slot: u32, run: &Run, train: &mut [u8]) -> u64 {
+        let count = run.count as u64;
+        let live = self.peers.get_mut(slot).and_then(|it| it.live.as_mut());
+        let Some(session) = live.and_then(|live| live.sessions.find(run.receiver)) else {
+            self.stats.unknown_index += count;
+            return 0;
+        };
+        if session.is_expired(now) {
+            self.stats.expired += count;
+            return 0;
+        }
+        let mut fresh = 0u64;
+        for (number, segment) in train.chunks(run.segment_bytes).enumerate() {
+            if data_header(segment).is_some_and(|(_, counter)| session.replay.is_fresh(counter)) {
+                fresh |= 1 << number;
+            }
+        }
+        let opens = self
+            .aead
+            .open_train(&session.receiving, train, run.segment_bytes, fresh);
+        let mut accepted = 0u64;
+        for (number, segment) in train.chunks(run.segment_bytes).enumerate() {
+            if opens & 1 << number != 0
+                && data_header(segment).is_some_and(|(_, counter)| session.replay.accept(counter))
+            {
+                accepted |= 1 << number;
+            }
+        }
+        let forged = u64::from((fresh & !opens).count_ones());
+        self.stats.forged += forged;
+        self.stats.replayed += count - forged - u64::from(accepted.count_ones());
+        accepted
     }
 
     /// What follows from authentic data, once for a run.
-    fn after_opening(
-        &mut self,
-        now: Time,
-        slot: u32,
-        receiver: u32,
-        rx_bytes: u64,
-        has_data: bool,
-    ) {
-        let Some(peer) = self.peers.get_mut(slot) else {
-            return;
-        };
-        peer.rx_bytes += rx_bytes;
-        let Some(live) = peer.live.as_mut() else {
+    fn after_opening(&mut self, now: Time, slot: u32, receiver: u32, has_data: bool) {
+        let peer = self.peers.get(slot);
+        let Some(live) = peer.and_then(|peer| peer.live.as_ref()) else {
             return;
         };
         let sessions = &live.sessions;
