@@ -22,7 +22,7 @@ from pathlib import Path
 from lab import CONTROL, Interface, Lab, implementation, ping, private_key, public_key, run, tunnel
 
 PEERS = ["wireguard-go", "boringtun-cli", "gotatun-cli"]
-TRANSFER_BYTES = 20_000_000
+TRANSFER_BYTES = 5_000_000
 
 
 def transfer(sender, receiver, address, port=7000, count=TRANSFER_BYTES):
