@@ -4,10 +4,12 @@
 #   scripts/bench.sh relay            derper and towline side by side: the table of the README
 #   scripts/bench.sh relay --readme   the same, and puts the table into README.md
 #   scripts/bench.sh drivers          towline on io_uring and on epoll
+#   scripts/bench.sh wg               wireguard-go, gotatun, boringtun and towline wg side by side (root)
+#   scripts/bench.sh wg --readme      the same, and puts the table into README.md
 #   scripts/bench.sh micro            criterion benches of the hot pieces
 #
-# Further options (--rounds N, --seconds N, --quick, --only-packets) go to benches/compare/relay.py. All that
-# was measured, the table and a picture are kept in benches/results/, or in target/bench/ when --quick.
+# Further options (--rounds N, --seconds N, --quick, ...) go to benches/compare/relay.py or wg.py, whose --help tells
+# them. All that was measured, the table and a picture are kept in benches/results/, or in target/bench/ when --quick.
 set -euo pipefail
 script_name=bench
 # shellcheck source=scripts/lib.sh
@@ -17,7 +19,7 @@ cd "$repo_dir"
 what=${1-}
 shift || true
 case $what in
-relay | drivers | micro) ;;
+relay | drivers | wg | micro) ;;
 -h | --help) print_header "$0"; exit ;;
 *) print_header "$0" >&2; exit 2 ;;
 esac
@@ -33,7 +35,13 @@ cargo build --locked --release --package towline
 results=benches/results
 [[ " $* " != *" --quick "* ]] || results=target/bench
 arguments=(--towline "$repo_dir/target/release/towline" --results "$results/$what")
-if [[ $what == relay ]]; then
+program=relay
+if [[ $what == wg ]]; then
+    ((EUID == 0)) || die "wg makes network namespaces and so needs root"
+    scripts/setup.sh
+    scripts/peers.sh wireguard
+    program=wg
+elif [[ $what == relay ]]; then
     scripts/peers.sh derper
     arguments+=(--derper "$(scripts/peers.sh path derper)")
 fi
@@ -43,4 +51,4 @@ for argument in "$@"; do
     *) arguments+=("$argument") ;;
     esac
 done
-exec python3 benches/compare/relay.py "${arguments[@]}"
+exec python3 "benches/compare/$program.py" "${arguments[@]}"

@@ -21,7 +21,7 @@ relay_packages=(--package towline-relay --package towline-load --package towline
 
 # name | needs root | what it does
 stages="
-setup          | yes | Debian packages, toolchains and the relays and clients that we test against
+setup          | yes | Debian packages, toolchains and the programs that we test against
 scripts        | no  | shellcheck over the shell scripts, and the unit files under docs/
 fmt            | no  | the format of the Rust sources
 layers         | no  | who may use whom, no IO in the protocol crates, unsafe only where it may be
@@ -35,10 +35,11 @@ fuzz           | no  | each fuzz target over its seeds, and a bounded time beyon
 interop        | yes | Tailscale's clients, probe and daemon, and derper, against our relay
 interop-shards | yes | the same with four shards
 interop-epoll  | yes | the same on the epoll driver, without what waits for long timeouts
+wg             | yes | wg, wg-quick and three other implementations of WireGuard against our interface
 "
 
 stage_setup() {
-    scripts/setup.sh && scripts/peers.sh relay
+    scripts/setup.sh && scripts/peers.sh all
 }
 
 stage_scripts() {
@@ -70,6 +71,11 @@ test_relay() { cargo test --locked "${relay_packages[@]}" -- --skip certs::acme:
 stage_interop() { interop all; }
 stage_interop-shards() { interop towline --shards 4; }
 stage_interop-epoll() { TOWLINE_RELAY_IO=epoll interop towline --quick; }
+
+stage_wg() {
+    ((EUID == 0)) || die "wg makes network namespaces and so needs root"
+    cargo build --locked --release --package towline && scripts/lab/wg_test.py
+}
 
 interop() {
     ((EUID == 0)) || die "interop makes network namespaces and so needs root"

@@ -58,7 +58,7 @@ impl Worker {
             Command::Stats(answer) => {
                 _ = answer.send(Box::new(WorkerStats {
                     counts: self.counts,
-                    tunnel: self.tunnel.stats().clone(),
+                    tunnel: *self.tunnel.stats(),
                     driver: self.driver.stats(),
                 }));
             }

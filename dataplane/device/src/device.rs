@@ -238,7 +238,7 @@ fn bind_both(options: &UdpOptions) -> io::Result<(udp::Udp, Option<udp::Udp>)> {
         let v4 = udp::bind_v4(options)?;
         let same_port = UdpOptions {
             port: v4.port,
-            ..options.clone()
+            ..*options
         };
         match udp::bind_v6(&same_port) {
             Ok(v6) => return Ok((v4, Some(v6))),
@@ -266,8 +266,10 @@ fn spawn_worker(
     let (commands, taken) = channel();
     let (opened, opening) = sync_channel(1);
     let (choice, mtu) = (config.io, config.mtu as usize);
-    let mut tunnel_config = TunnelConfig::default();
-    tunnel_config.engine = config.engine;
+    let tunnel_config = TunnelConfig {
+        engine: config.engine,
+        ..TunnelConfig::default()
+    };
     let mut tunnel = Tunnel::new(tunnel_config, Box::new(SystemEntropy), now(), unix_time());
     // Until the interface is.
     tunnel.set_up(now(), false);

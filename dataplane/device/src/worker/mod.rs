@@ -112,7 +112,10 @@ impl Worker {
                     ecn,
                 } => self.handle_datagrams(buf, (from, local), segment_bytes, ecn),
                 Arrival::SourceGone { to } => self.tunnel.forget_source(to),
-                Arrival::Woken => ended = ended.or(self.obey()),
+                Arrival::Woken => {
+                    let commanded = self.obey();
+                    ended = ended.or(commanded);
+                }
                 Arrival::TunGone => ended = ended.or(Some(Ended::Deleted)),
             }
         }

@@ -11,12 +11,9 @@ use crate::offload::Cut;
 impl Worker {
     /// One read of the TUN device.
     pub(super) fn handle_tun(&mut self, buf: &RecvBuf) {
-        let cut = match Cut::new(self.driver.received().bytes(buf)) {
-            Ok(cut) => cut,
-            Err(_) => {
-                self.counts.outbound_malformed += 1;
-                return;
-            }
+        let Ok(cut) = Cut::new(self.driver.received().bytes(buf)) else {
+            self.counts.outbound_malformed += 1;
+            return;
         };
         let shape = Shape {
             segments: cut.segments(),
