@@ -74,10 +74,11 @@ pub fn check(config: &RelayConfig) -> anyhow::Result<()> {
 
 async fn serve(config: RelayConfig, descriptors: u64, passed: Vec<Passed>) -> anyhow::Result<()> {
     let relay = start(config, descriptors, passed)?;
-    announce(&relay);
+    // First: who reads that it started may signal it at once.
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    announce(&relay);
     let mut draining = relay.draining();
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     if let Some(within) = watchdog::wanted() {
