@@ -18,6 +18,7 @@ from pathlib import Path
 
 import picture
 import report
+from common import fill, machine
 from relays import CpuQuota, NoQuota, Relay
 
 RELAY_CPU, GENERATOR_CPU = 0, 1
@@ -89,11 +90,6 @@ class Bench:
         self.scenario("handshakes", ["handshakes"])
 
 
-def machine():
-    model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown CPU")
-    return f"{model}, {os.cpu_count()} CPUs, Linux {os.uname().release}"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--towline", required=True, help="path of the towline binary: relay and generator")
@@ -136,7 +132,7 @@ def main():
         options.results.with_suffix(".svg").write_text(picture.svg(report.ROWS, names, bench.reports))
     print(table)
     if options.readme:
-        report.fill(options.readme, table)
+        fill(options.readme, "relay", table)
 
 
 if __name__ == "__main__":

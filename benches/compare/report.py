@@ -1,7 +1,6 @@
 """Turns the generator's reports into the table of the README. Measures nothing. Used by relay.py."""
 
 import statistics
-from pathlib import Path
 
 # name | arguments of `towline bench relay` | over TLS
 PACKET_SCENARIOS = [
@@ -12,7 +11,6 @@ PACKET_SCENARIOS = [
     ("16 KiB", ["--size", "16KiB"], True),
     ("no TLS", [], False),
 ]
-BEGIN, END = "<!-- bench:relay -->", "<!-- /bench:relay -->"
 
 
 # What the figures are called in the generator's JSON is said here and nowhere else.
@@ -110,12 +108,3 @@ def table(contestants, reports, machine):
     lines += ["", f"{machine}. 1400-byte packets over TLS 1.3, 4 pairs with 24 packets under way each, unless said; `≥`: "]
     lines[-1] += "the generator was the limit."
     return "\n".join(lines)
-
-
-def fill(readme: Path, text):
-    """Puts the table between the markers of the README."""
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"bench: {readme} lacks the markers {BEGIN} and {END}")
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")

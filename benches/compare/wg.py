@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "scripts" / "lab"))
 import wg_report as report
+from common import fill, machine
 from lab import Lab, tunnel
 
 UDP_PAYLOAD = 1340
@@ -126,11 +127,6 @@ class Run:
                 scenario()
 
 
-def machine():
-    model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "unknown CPU")
-    return f"{model}, {os.cpu_count()} CPUs, Linux {os.uname().release}"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--towline", required=True, help="path of the towline binary")
@@ -171,7 +167,7 @@ def main():
         options.results.with_suffix(".md").write_text(table + "\n")
     print(table)
     if options.readme:
-        report.fill(options.readme, table)
+        fill(options.readme, "wg", table)
 
 
 if __name__ == "__main__":

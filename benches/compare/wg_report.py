@@ -1,9 +1,5 @@
 """Turns what wg.py measured into the table of the README. Measures nothing."""
 
-from pathlib import Path
-
-BEGIN, END = "<!-- bench:wg -->", "<!-- /bench:wg -->"
-
 # label | figure | unit | which way is good | digits | what the bare cable's figure is taken off from it
 ROWS = [
     ("TCP, one stream", "tcp1 gbit", "Gbit/s", "more", 2, False),
@@ -47,12 +43,3 @@ def table(contestants, medians, machine):
     lines += ["", f"{machine}. Two namespaces and a veth pair, MTU 1420, both ends of a tunnel of one kind, with iperf3 on the same CPUs; "]
     lines[-1] += f"the last column compares {contestants[-1]} with {contestants[0]}."
     return "\n".join(lines)
-
-
-def fill(readme: Path, text):
-    """Puts the table between the markers of the README."""
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"bench: {readme} lacks the markers {BEGIN} and {END}")
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")

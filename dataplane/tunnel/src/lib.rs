@@ -14,7 +14,6 @@ mod aead;
 mod allowed_ips;
 mod config;
 mod cookie;
-mod deadlines;
 mod effect;
 mod endpoint;
 mod flood;

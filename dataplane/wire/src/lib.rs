@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+pub mod deadlines;
 pub mod derp_map;
 pub mod disco;
 pub mod frame;

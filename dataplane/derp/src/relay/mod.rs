@@ -18,7 +18,6 @@ mod buffers;
 mod config;
 mod conn;
 mod connections;
-mod deadline;
 mod dispatch;
 mod duplicates;
 mod effect;
@@ -45,6 +44,7 @@ mod table;
 use std::collections::VecDeque;
 
 use towline_wire::Time;
+use towline_wire::deadlines::Deadlines;
 use towline_wire::frame::Restarting;
 use towline_wire::limits::{SHARD_NOTICES_MAX, UPLINKS_MAX};
 
@@ -61,7 +61,6 @@ pub use stats::{DropReason, PacketKind, Stats, Volume};
 
 use crate::connected::Connected;
 use conn::Conn;
-use deadline::Deadlines;
 use heard::Heard;
 use memo::Memo;
 use mesh::Watcher;
@@ -127,7 +126,7 @@ impl Shard {
             conns: Slab::new(config.connections_max),
             table: Table::new(keys_max),
             memo: Memo::new(),
-            deadlines: Deadlines::new(config.connections_max),
+            deadlines: Deadlines::with_capacity(config.connections_max as usize),
             writable: VecDeque::with_capacity(1 << 10),
             effects: VecDeque::with_capacity(1 << 8),
             queues: Queues::new(config.pool_bytes, bounds),

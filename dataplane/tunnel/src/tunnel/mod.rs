@@ -14,6 +14,7 @@ use std::collections::{HashMap, VecDeque};
 
 use siphasher::sip::SipHasher13;
 use towline_wire::Time;
+use towline_wire::deadlines::Deadlines;
 use towline_wire::limits::{REKEY_TIMEOUT_JITTER_MAX, TUNNEL_EFFECTS_MAX};
 
 pub use inbound::Opened;
@@ -25,7 +26,6 @@ use crate::aead::Ring;
 use crate::allowed_ips::AllowedIps;
 use crate::config::TunnelConfig;
 use crate::cookie::Checker;
-use crate::deadlines::Deadlines;
 use crate::effect::{Effect, Outgoing};
 use crate::endpoint::{Endpoint, Entropy, random};
 use crate::flood::Flood;
@@ -101,7 +101,7 @@ impl Tunnel {
             by_key: HashMap::with_hasher(Keyed(SipHasher13::new_with_key(&hash_key))),
             allowed_ips: AllowedIps::default(),
             indices: IndexTable::new(config.indices),
-            deadlines: Deadlines::new(),
+            deadlines: Deadlines::with_capacity(0),
             flood: Flood::new(flood_key, now),
             effects: VecDeque::new(),
             staged_bytes: 0,

@@ -1,28 +1,38 @@
-//! One deadline for each peer, the next one first: a binary heap whose entries know their
-//! peer, and peers their place, so that a deadline can be moved.
+//! One deadline for each of many (connections, peers), the next one first: a binary heap whose entries know whose they
+//! are, and whose owners know their place, so that a deadline can be moved. Owners are slots: small numbers.
+#![cfg_attr(
+    not(test),
+    expect(
+        clippy::indexing_slicing,
+        reason = "places in the heap are its own; no bytes of strangers"
+    )
+)]
 
-use towline_wire::Time;
+use crate::Time;
 
-/// The place of a peer that has no deadline.
+/// The place of a slot that has no deadline.
 const NONE: u32 = u32::MAX;
 
+/// The deadlines of many slots.
 #[derive(Debug)]
-pub(crate) struct Deadlines {
+pub struct Deadlines {
     heap: Vec<(Time, u32)>,
-    /// Place in the heap, by peer slot.
+    /// Place in the heap, by slot.
     places: Vec<u32>,
 }
 
 impl Deadlines {
-    pub(crate) const fn new() -> Self {
+    /// No deadlines. `slots`: as many need no further allocation.
+    #[must_use]
+    pub fn with_capacity(slots: usize) -> Self {
         Self {
-            heap: Vec::new(),
-            places: Vec::new(),
+            heap: Vec::with_capacity(slots),
+            places: Vec::with_capacity(slots),
         }
     }
 
-    /// Makes room for a peer, so that setting its deadline allocates nothing.
-    pub(crate) fn reserve(&mut self, slot: u32) {
+    /// Makes room for a slot, so that setting its deadline allocates nothing.
+    pub fn reserve(&mut self, slot: u32) {
         let slots = slot as usize + 1;
         if self.places.len() < slots {
             self.places.resize(slots, NONE);
@@ -30,12 +40,14 @@ impl Deadlines {
         self.heap.reserve(slots - self.heap.len().min(slots));
     }
 
-    pub(crate) fn next(&self) -> Option<Time> {
+    /// The first of them.
+    #[must_use]
+    pub fn next(&self) -> Option<Time> {
         self.heap.first().map(|(at, _)| *at)
     }
 
-    /// Takes a peer whose deadline is not after `now`; it has none afterwards.
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
+    /// Takes a slot whose deadline is not after `now`; it has none afterwards.
+    pub fn pop_due(&mut self, now: Time) -> Option<u32> {
         let (at, slot) = *self.heap.first()?;
         (at <= now).then(|| {
             self.remove(slot);
@@ -43,8 +55,8 @@ impl Deadlines {
         })
     }
 
-    /// Sets or moves the deadline of a peer.
-    pub(crate) fn set(&mut self, slot: u32, at: Time) {
+    /// Sets or moves the deadline of a slot.
+    pub fn set(&mut self, slot: u32, at: Time) {
         let index = slot as usize;
         if index >= self.places.len() {
             self.places.resize(index + 1, NONE);
@@ -60,7 +72,8 @@ impl Deadlines {
         }
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) {
+    /// Takes the deadline of a slot away.
+    pub fn remove(&mut self, slot: u32) {
         let Some(place) = self.places.get(slot as usize).copied() else {
             return;
         };
@@ -123,8 +136,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn due_peers_come_in_the_order_of_their_deadlines() {
-        let mut deadlines = Deadlines::new();
+    fn due_slots_come_in_the_order_of_their_deadlines() {
+        let mut deadlines = Deadlines::with_capacity(8);
         for (slot, at) in [(0, 50), (1, 20), (2, 40), (3, 10), (4, 30)] {
             deadlines.set(slot, Time(at));
         }
