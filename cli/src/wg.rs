@@ -4,11 +4,12 @@ mod daemon;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use towline_device::{
     CONTROL_DIRECTORY, ControlSocket, Device, DeviceConfig, Ended, EngineKind, IoChoice,
-    MTU_DEFAULT, TunOffload, UdpOffload,
+    MTU_DEFAULT, MTU_MAX, TunOffload, UdpOffload,
 };
 use towline_relay::config::{LogConfig, LogFormat};
 
@@ -17,6 +18,9 @@ use crate::logging;
 
 /// Name of the command.
 pub(crate) const NAME: &str = "wg";
+
+/// How long a worker may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Called by this name the program is `towline wg` and takes the interface's name: wg-quick quotes what it starts as one
 /// word.
@@ -47,7 +51,7 @@ pub(crate) struct WgArgs {
     #[arg(long, short)]
     foreground: bool,
     /// Bytes of the longest packet; wg-quick and `ip link` may change it later
-    #[arg(long, value_name = "BYTES", default_value_t = MTU_DEFAULT, value_parser = clap::value_parser!(u32).range(576..=65_535))]
+    #[arg(long, value_name = "BYTES", default_value_t = MTU_DEFAULT, value_parser = clap::value_parser!(u32).range(576..=MTU_MAX))]
     mtu: u32,
     /// Driver that moves packets: auto takes io_uring and falls back to epoll with a warning that says why; uring makes that an error
     #[arg(long, value_enum, default_value_t)]
@@ -84,10 +88,12 @@ enum Engine {
 /// Runs the device, here or in a process of its own.
 pub(crate) fn run(args: &WgArgs) -> Result<(), Failure> {
     if !args.foreground && !daemon::is_daemon() {
-        return daemon::start();
+        return daemon::start(&args.interface);
     }
+    // What stays in the background says on the terminal only what is wrong.
+    let level = if args.foreground { "info" } else { "warn" };
     let log = LogConfig {
-        level: args.log_level.clone().unwrap_or_else(|| "info".to_owned()),
+        level: args.log_level.clone().unwrap_or_else(|| level.to_owned()),
         ..LogConfig::default()
     };
     logging::start(
@@ -117,12 +123,22 @@ fn serve(args: &WgArgs) -> anyhow::Result<()> {
         let device = Device::start(config, move |how| _ = ended.send(how))?;
         let socket = ControlSocket::open(Path::new(CONTROL_DIRECTORY), device.name())?;
         let control = socket.serve(Arc::clone(&device))?;
-        daemon::ready()?;
-        let how = tokio::select! {
+        daemon::ready(device.name())?;
+        let mut how = tokio::select! {
             how = ending.recv() => how,
-            _ = terminate.recv() => stop(&device, &mut ending).await,
-            _ = interrupt.recv() => stop(&device, &mut ending).await,
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
         };
+        if how.is_none() {
+            device.stop();
+            // A second signal means now.
+            how = tokio::select! {
+                how = ending.recv() => how,
+                () = tokio::time::sleep(STOP_TIMEOUT) => None,
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+            };
+        }
         drop(control);
         match how {
             Some(Ok(Ended::Deleted)) => {
@@ -130,20 +146,10 @@ fn serve(args: &WgArgs) -> anyhow::Result<()> {
             }
             Some(Ok(Ended::Stopped)) => tracing::info!(interface = device.name(), "stopped"),
             Some(Err(error)) => return Err(anyhow::Error::new(error).context("the worker failed")),
-            None => anyhow::bail!("the worker panicked"),
+            None => anyhow::bail!("the worker did not end"),
         }
         Ok(())
     })
-}
-
-type Endings = tokio::sync::mpsc::UnboundedReceiver<std::io::Result<Ended>>;
-
-async fn stop(device: &Device, ending: &mut Endings) -> Option<std::io::Result<Ended>> {
-    if let Ok(stats) = device.stats() {
-        tracing::debug!(?stats, "what happened until now");
-    }
-    device.stop();
-    ending.recv().await
 }
 
 impl From<Io> for IoChoice {
@@ -172,7 +178,7 @@ fn interface_name(name: &str) -> Result<String, String> {
         || name.len() > 15
         || !printable
         || name.contains(['/', ':'])
-        || matches!(name, "." | "..")
+        || matches!(name, "." | ".." | "all" | "default")
     {
         return Err(
             "an interface's name has 1 to 15 bytes and neither spaces nor slashes nor colons"
@@ -198,8 +204,8 @@ fn udp_offload(list: &str) -> Result<UdpOffload, String> {
 /// Which of the known words stand in a list.
 fn words<const N: usize>(list: &str, known: [&str; N]) -> Result<[bool; N], String> {
     match list {
-        "all" | "on" => return Ok([true; N]),
-        "none" | "off" => return Ok([false; N]),
+        "all" => return Ok([true; N]),
+        "none" => return Ok([false; N]),
         _ => {}
     }
     let mut found = [false; N];

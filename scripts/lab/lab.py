@@ -66,13 +66,8 @@ class Lab:
 
     def __init__(self, mtu=1500):
         self.cleanup = contextlib.ExitStack()
-        prefix = f"tl{os.getpid()}"
-        self.a, self.b = Host(f"{prefix}-a"), Host(f"{prefix}-b")
         try:
-            for host in (self.a, self.b):
-                run("ip", "netns", "add", host.name)
-                self.cleanup.callback(run, "ip", "netns", "del", host.name, check=False)
-                host.run("ip", "link", "set", "lo", "up")
+            self.a, self.b = self.host("a"), self.host("b")
             cable = ["type", "veth", "peer", "name", "eth0", "netns", self.b.name]
             run("ip", "link", "add", "name", "eth0", "netns", self.a.name, *cable)
             for number, host in ((1, self.a), (2, self.b)):
@@ -90,6 +85,14 @@ class Lab:
 
     def __exit__(self, *_):
         self.cleanup.close()
+
+    def host(self, name):
+        """One more host, without a cable."""
+        host = Host(f"tl{os.getpid()}-{name}")
+        run("ip", "netns", "add", host.name)
+        self.cleanup.callback(run, "ip", "netns", "del", host.name, check=False)
+        host.run("ip", "link", "set", "lo", "up")
+        return host
 
     def other(self, host):
         return self.b if host is self.a else self.a

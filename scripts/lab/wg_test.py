@@ -97,6 +97,16 @@ class Traffic(unittest.TestCase):
                 host.run("ip", "link", "set", interface, "mtu", 1280)
             self.assertTrue(transfer(lab.a, lab.b, lab.b.inner6, port=7001))
 
+    def test_a_packet_too_large_for_a_datagram_is_dropped(self):
+        for driver in ("uring", "epoll"):
+            with self.subTest(driver), Lab() as lab, tunnel(lab, f"towline --io {driver}", "towline") as _:
+                for host in (lab.a, lab.b):
+                    host.run("ip", "link", "set", host.interface, "mtu", 65_535)
+                self.assertEqual(ping(lab.a, lab.b.inner4, size=65_400), 3)
+                for size in (65_447, 65_480):
+                    self.assertEqual(ping(lab.a, lab.b.inner4, size=size, count=1), 0)
+                self.assertEqual(ping(lab.a, lab.b.inner4), 3, "and nothing else is hurt")
+
     def test_a_packet_to_nobody_costs_nobody(self):
         with Lab() as lab, tunnel(lab, "towline", "towline") as _:
             self.assertEqual(ping(lab.a, "10.9.0.99", count=1), 0)
@@ -229,6 +239,37 @@ class Configuration(unittest.TestCase):
             lab.a.run("wg", "setconf", a.name, conf)
             self.assertEqual(set(a.show("peers").split()), set(keys))
 
+    def test_port_and_mark_change_while_it_is_up(self):
+        with Lab() as lab, tunnel(lab, "towline", "towline") as (a, b):
+            self.assertEqual(ping(lab.a, lab.b.inner4), 3)
+            a.set("fwmark", 51820)
+            self.assertEqual((a.show("fwmark"), a.show("listen-port")), ("0xca6c", "51820"))
+            lab.a.run("nft", "add table inet lab; add chain inet lab out { type filter hook output priority 0; }; add rule inet lab out meta mark 51820 drop")
+            self.assertEqual(ping(lab.a, lab.b.inner4, count=1), 0, "datagrams have the mark")
+            lab.a.run("nft", "delete table inet lab")
+            a.set("listen-port", 0)
+            self.assertNotIn(a.show("listen-port"), ("0", "51820"))
+            self.assertEqual(ping(lab.a, lab.b.inner4), 3)
+            self.assertIn(f":{a.show('listen-port')}", b.show("endpoints"))
+
+    def test_every_one_of_many_peers_is_called(self):
+        with Lab() as lab, Interface(lab.a, "towline") as a, tempfile.TemporaryDirectory() as folder:
+            a.up()
+            conf = Path(folder) / "wg.conf"
+            keys = [public_key(private_key()) for _ in range(200)]
+            peers = (f"[Peer]\nPublicKey = {key}\nEndpoint = {lab.b.address4}:{n + 1000}\nPersistentKeepalive = 20\n" for n, key in enumerate(keys))
+            count = "import socket\nwith open('/proc/self/comm'):pass\n"
+            dump = lab.b.start("tcpdump", "-n", "-i", "eth0", "-c", 200, "udp and portrange 1000-1199", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            dump.stderr.readline()
+            conf.write_text(f"[Interface]\nPrivateKey = {a.key}\n" + "".join(peers))
+            lab.a.run("wg", "setconf", a.name, conf)
+            try:
+                said, _ = dump.communicate(timeout=4)
+            finally:
+                dump.kill()
+            ports = {line.split(" > ")[1].split(":")[0].rsplit(".", 1)[1] for line in said.splitlines() if " > " in line}
+            self.assertEqual(len(ports), 200)
+
     def test_a_port_that_is_taken_is_an_error_and_changes_nothing(self):
         with Lab() as lab, tunnel(lab, "towline", "towline") as (a, _):
             taken = lab.a.start(sys.executable, "-c", "import socket,time;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.bind(('',4444));print('x',flush=True);time.sleep(30)", stdout=subprocess.PIPE)
@@ -281,13 +322,37 @@ class Life(unittest.TestCase):
 
     def test_after_a_kill_it_starts_again(self):
         with Lab() as lab:
+            for _ in range(5):
+                with Interface(lab.a, "towline") as a:
+                    a.up()
+                    a.process.kill()
+                    a.process.wait(5)
+                    self.assertTrue(self.socket(a.name).exists())
             with Interface(lab.a, "towline") as a:
                 a.up()
-                a.process.kill()
-                a.process.wait(5)
-                self.assertTrue(self.socket(a.name).exists())
-            with Interface(lab.a, "towline") as a:
-                a.up()
+
+    def test_it_may_be_renamed(self):
+        with Lab() as lab, tunnel(lab, "towline", "towline") as _:
+            self.assertEqual(ping(lab.a, lab.b.inner4), 3)
+            lab.a.run("ip", "link", "set", lab.a.interface, "down")
+            lab.a.run("ip", "link", "set", lab.a.interface, "name", "elsewhere")
+            lab.a.run("ip", "link", "set", "elsewhere", "up")
+            self.assertEqual(ping(lab.a, lab.b.inner4), 3)
+
+    def test_it_may_move_to_another_namespace_while_its_sockets_stay(self):
+        for is_up in (True, False):
+            with self.subTest(is_up=is_up), Lab() as lab, tunnel(lab, "towline", "towline") as (a, b):
+                self.assertEqual(ping(lab.a, lab.b.inner4), 3)
+                inside = lab.host("inside")
+                if not is_up:
+                    lab.a.run("ip", "link", "set", a.name, "down")
+                lab.a.run("ip", "link", "set", a.name, "netns", inside.name)
+                time.sleep(0.2)
+                inside.run("ip", "address", "add", f"{lab.a.inner4}/24", "dev", a.name)
+                inside.run("ip", "link", "set", a.name, "up")
+                self.assertEqual(ping(inside, lab.b.inner4), 3, "nothing but the tunnel is in there")
+                inside.run("ip", "link", "del", a.name)
+                self.assertEqual(a.process.wait(5), 0)
 
     def test_a_second_one_is_refused(self):
         with Lab() as lab, Interface(lab.a, "towline") as a:
@@ -316,6 +381,11 @@ class Life(unittest.TestCase):
                 time.sleep(0.02)
 
     def test_wg_quick_up_and_down(self):
+        for everything in (False, True):
+            with self.subTest(everything=everything):
+                self.check_wg_quick(everything)
+
+    def check_wg_quick(self, everything):
         with Lab() as lab, tempfile.TemporaryDirectory() as folder, Interface(lab.b, "towline") as b:
             link = Path(folder) / "towline-wg"
             link.symlink_to(Path(implementation("towline")[0]).resolve())
@@ -329,7 +399,7 @@ Address = {lab.a.inner4}/24
 MTU = 1400
 [Peer]
 PublicKey = {b.public}
-AllowedIPs = {lab.b.inner4}/32
+AllowedIPs = {"0.0.0.0/0" if everything else f"{lab.b.inner4}/32"}
 Endpoint = {lab.b.address4}:51821
 PersistentKeepalive = 1
 """)

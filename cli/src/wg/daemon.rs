@@ -11,11 +11,12 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 use crate::failure::Failure;
+use crate::print;
 
 /// Set for the process that stays.
 const MARK: &str = "TOWLINE_WG_DAEMON";
-/// What it says when it answers.
-const READY: &str = "ready";
+/// What it says when it answers, with the name of the interface.
+const READY: &str = "ready ";
 
 /// Whether this is the process that stays.
 pub(super) fn is_daemon() -> bool {
@@ -23,7 +24,7 @@ pub(super) fn is_daemon() -> bool {
 }
 
 /// Starts this command again as the process that stays, and returns when that is ready.
-pub(super) fn start() -> Result<(), Failure> {
+pub(super) fn start(interface: &str) -> Result<(), Failure> {
     let program = std::env::current_exe().context("cannot find this program's file")?;
     let arguments = std::env::args_os().skip(1);
     let name = std::env::args_os().next().unwrap_or_default();
@@ -42,8 +43,13 @@ pub(super) fn start() -> Result<(), Failure> {
         let mut line = String::new();
         stdout.read_line(&mut line).ok().map(|_| line)
     });
-    if said.is_some_and(|line| line.trim_end() == READY) {
-        return Ok(());
+    if let Some(name) = said.as_deref().and_then(|line| line.strip_prefix(READY)) {
+        // The kernel chose it.
+        return if name.trim() == interface {
+            Ok(())
+        } else {
+            print::line(name.trim())
+        };
     }
     // It said why on stderr.
     let status = process.wait().context("cannot wait for the process")?;
@@ -54,7 +60,7 @@ pub(super) fn start() -> Result<(), Failure> {
 }
 
 /// Tells whoever started this process that it answers, and leaves the terminal.
-pub(super) fn ready() -> anyhow::Result<()> {
+pub(super) fn ready(name: &str) -> anyhow::Result<()> {
     if !is_daemon() {
         return Ok(());
     }
@@ -64,7 +70,7 @@ pub(super) fn ready() -> anyhow::Result<()> {
         .open("/dev/null")
         .context("cannot open /dev/null")?;
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{READY}")
+    writeln!(stdout, "{READY}{name}")
         .and_then(|()| stdout.flush())
         .context("nobody waits for this process")?;
     rustix::stdio::dup2_stdout(&nowhere)?;

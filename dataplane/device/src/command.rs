@@ -1,8 +1,10 @@
 //! What others ask of a worker, and what it answers: configuration, a snapshot, sockets, the state of the interface.
 
+use std::io;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use towline_io::link::LinkPlace;
 use towline_io::packet::{Family, PacketStats};
 use towline_io::udp::Udp;
 use towline_tunnel::{Endpoint, PeerId, PresharedKey, StaticPrivate, StaticPublic, TunnelStats};
@@ -38,6 +40,8 @@ pub(crate) enum Command {
     /// Keys and peers as `get=1` shows them.
     Show(SyncSender<Snapshot>),
     Stats(SyncSender<Box<WorkerStats>>),
+    /// Where the interface is.
+    Place(SyncSender<io::Result<LinkPlace>>),
     /// Replaces a socket, or takes it away.
     Socket(Family, Option<Udp>, SyncSender<()>),
     /// The interface went up or down.
@@ -62,6 +66,7 @@ impl Worker {
                     driver: self.driver.stats(),
                 }));
             }
+            Command::Place(answer) => _ = answer.send(self.driver.place()),
             Command::Socket(family, socket, done) => {
                 self.driver.set_udp(family, socket);
                 let _ = done.send(());

@@ -7,6 +7,9 @@ use towline_tunnel::EngineKind;
 /// Bytes that an interface carries unless said otherwise: 1500 of the network less 80 for IPv6, UDP and WireGuard.
 pub const MTU_DEFAULT: u32 = 1420;
 
+/// The most that still fits a datagram, padded and sealed: 65,507 bytes over IPv4.
+pub const MTU_MAX: i64 = 65_475;
+
 /// The socket buffers that are asked for: 7 MiB let a burst of a fast sender wait while this thread is not scheduled
 /// (wireguard-go asks for as much; f26efb6 there).
 pub(crate) const SOCKET_BUFFER_BYTES: usize = 7 << 20;

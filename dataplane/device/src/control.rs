@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,18 +44,19 @@ pub enum ControlError {
     },
 }
 
-/// A control socket that exists; its file goes with it.
+/// A control socket that nobody answers yet.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
-    path: PathBuf,
-    over: Arc<AtomicBool>,
+    guard: ControlGuard,
 }
 
-/// Ends the control socket of a device.
+/// Ends a control socket and removes its file.
 #[derive(Debug)]
 pub struct ControlGuard {
     path: PathBuf,
+    /// Of the file, which another process may have replaced.
+    inode: u64,
     over: Arc<AtomicBool>,
 }
 
@@ -75,17 +76,21 @@ impl ControlSocket {
         builder.create(directory).map_err(system)?;
         match UnixStream::connect(&path) {
             Ok(_) => return Err(ControlError::Taken(path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(_) => fs::remove_file(&path).map_err(system)?,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                remove(&path).map_err(system)?;
+            }
+            // The next line says what is wrong, if anything is.
+            Err(_) => {}
         }
         let listener = UnixListener::bind(&path).map_err(system)?;
-        let socket = Self {
-            listener,
-            path: path.clone(),
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(system)?;
+        let inode = fs::metadata(&path).map_err(system)?.ino();
+        let guard = ControlGuard {
+            path,
+            inode,
             over: Arc::default(),
         };
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(system)?;
-        Ok(socket)
+        Ok(Self { listener, guard })
     }
 
     /// Answers for a device, on threads of its own, until the guard is dropped.
@@ -93,43 +98,41 @@ impl ControlSocket {
     /// # Errors
     /// No thread could be started.
     pub fn serve(self, device: Arc<Device>) -> io::Result<ControlGuard> {
-        let guard = ControlGuard {
-            path: self.path.clone(),
-            over: Arc::clone(&self.over),
-        };
+        let Self { listener, guard } = self;
+        let over = Arc::clone(&guard.over);
         thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || self.accept(&device))?;
+            .spawn(move || accept(&listener, &over, &device))?;
         Ok(guard)
     }
+}
 
-    fn accept(&self, device: &Arc<Device>) {
-        let count = Arc::new(AtomicUsize::new(0));
-        for connection in self.listener.incoming() {
-            if self.over.load(Ordering::Acquire) {
-                return;
+fn accept(listener: &UnixListener, over: &AtomicBool, device: &Arc<Device>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    for connection in listener.incoming() {
+        if over.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(connection) = connection else {
+            // No descriptors are left, most likely; those who have some need time.
+            thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        let Some(place) = Place::take(&count) else {
+            continue;
+        };
+        let device = Arc::clone(device);
+        let talk = move || {
+            let _place = place;
+            if let Err(error) = talk(&connection, &device) {
+                tracing::debug!(%error, "a connection to the control socket ended early");
             }
-            let Ok(connection) = connection else {
-                // No descriptors are left, most likely; those who have some need time.
-                thread::sleep(Duration::from_millis(100));
-                continue;
-            };
-            let Some(place) = Place::take(&count) else {
-                continue;
-            };
-            let device = Arc::clone(device);
-            let talk = move || {
-                let _place = place;
-                if let Err(error) = talk(&connection, &device) {
-                    tracing::debug!(%error, "a connection to the control socket ended early");
-                }
-            };
-            let started = thread::Builder::new()
-                .name("control".to_owned())
-                .spawn(talk);
-            if let Err(error) = started {
-                tracing::warn!(%error, "no thread for a connection to the control socket");
-            }
+        };
+        let started = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(talk);
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread for a connection to the control socket");
         }
     }
 }
@@ -153,9 +156,20 @@ impl Drop for Place {
 impl Drop for ControlGuard {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        // Wakes the thread that accepts, while the name is still there.
-        let _ = UnixStream::connect(&self.path);
-        let _ = fs::remove_file(&self.path);
+        let is_ours = fs::metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
+        if is_ours {
+            // Wakes the thread that accepts, while the name is still there.
+            let _ = UnixStream::connect(&self.path);
+            let _ = remove(&self.path);
+        }
+    }
+}
+
+/// Somebody else may be faster.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

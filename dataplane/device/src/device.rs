@@ -6,12 +6,12 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
-use towline_io::link::{LinkWatch, link};
+use towline_io::link::{Link, LinkWatch};
 use towline_io::packet::{Family, PacketConfig, PacketDriver};
 use towline_io::tun::{self, Tun, TunError, TunOffload, TunOptions};
-use towline_io::udp::{self, UdpOffload, UdpOptions};
+use towline_io::udp::{self, UdpOptions};
 use towline_io::{DriverError, DriverKind, Waker};
 use towline_tunnel::{Tunnel, TunnelConfig};
 
@@ -20,6 +20,9 @@ use crate::config::{DeviceConfig, IoChoice, SOCKET_BUFFER_BYTES};
 use crate::offload::{JoinOffload, Joiner};
 use crate::uapi::{SetDevice, Snapshot};
 use crate::worker::{Worker, now};
+
+/// How long a name that is taken is tried again.
+const NAME_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a device did not start.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +47,12 @@ pub enum StartError {
 pub struct Device {
     name: String,
     config: DeviceConfig,
-    tun_offload: TunOffload,
     worker: WorkerHandle,
     sockets: Mutex<Sockets>,
 }
 
 struct WorkerHandle {
+    driver: DriverKind,
     commands: Sender<Command>,
     waker: Waker,
 }
@@ -61,8 +64,9 @@ struct Sockets {
     port: u16,
     fwmark: u32,
     is_up: bool,
-    /// What the kernel gave; none while the interface is down.
-    offload: Option<UdpOffload>,
+    mtu: u32,
+    /// Of those that are open, so that the mark can change: the port stays taken as long as they are here.
+    open: Vec<OwnedFd>,
 }
 
 impl Device {
@@ -74,12 +78,7 @@ impl Device {
         config: DeviceConfig,
         on_end: impl FnOnce(io::Result<Ended>) + Send + 'static,
     ) -> Result<Arc<Self>, StartError> {
-        let tun = tun::open(&TunOptions {
-            name: config.name.clone(),
-            queues: 1,
-            offload: config.tun_offload,
-            mtu: Some(config.mtu),
-        })?;
+        let tun = open_tun(&config)?;
         let Tun {
             name,
             offload,
@@ -98,12 +97,16 @@ impl Device {
         let device = Arc::new(Self {
             name,
             config,
-            tun_offload: offload,
             worker,
             sockets: Mutex::default(),
         });
+        tracing::info!(
+            interface = device.name,
+            driver = %device.worker.driver,
+            tun_offload = ?offload,
+            "interface made"
+        );
         follow_link(Arc::downgrade(&device), watch)?;
-        device.look_at_link();
         Ok(device)
     }
 
@@ -113,29 +116,27 @@ impl Device {
         &self.name
     }
 
-    /// What the TUN device hands over in one piece.
-    #[must_use]
-    pub fn tun_offload(&self) -> TunOffload {
-        self.tun_offload
-    }
-
     /// Applies `set=1`: the sockets first, because only these can fail.
     ///
     /// # Errors
     /// No socket could be opened on the port; nothing was changed then.
     pub fn configure(&self, set: SetDevice) -> io::Result<()> {
         let mut sockets = self.sockets();
-        let (port, fwmark) = (set.listen_port, set.fwmark);
-        if port.is_some() || fwmark.is_some() {
-            let (port, fwmark) = (
-                port.unwrap_or(sockets.port),
-                fwmark.unwrap_or(sockets.fwmark),
-            );
-            let changed = (port, fwmark) != (sockets.port, sockets.fwmark);
-            if sockets.is_up && changed {
+        if let Some(port) = set.listen_port {
+            // Again also where it did not work before.
+            let changes = port != sockets.port || sockets.open.is_empty();
+            if sockets.is_up && changes {
+                let fwmark = set.fwmark.unwrap_or(sockets.fwmark);
                 self.open_sockets(&mut sockets, port, fwmark)?;
+            } else {
+                sockets.port = port;
             }
-            (sockets.port, sockets.fwmark) = (port, fwmark);
+        }
+        if let Some(fwmark) = set.fwmark {
+            for socket in &sockets.open {
+                udp::set_fwmark(socket, fwmark)?;
+            }
+            sockets.fwmark = fwmark;
         }
         self.ask(|done| Command::Configure(Box::new(set), done))
     }
@@ -167,13 +168,13 @@ impl Device {
         self.tell(Command::Stop);
     }
 
-    fn look_at_link(&self) {
-        // Without an answer it is as before; a deleted interface is told by its queue.
-        let Ok(Some(link)) = link(&self.name) else {
-            return;
-        };
-        self.tell(Command::Mtu(link.mtu));
+    /// Does what a change of the interface asks for.
+    fn handle_link(&self, link: Link) {
         let mut sockets = self.sockets();
+        if link.mtu != sockets.mtu {
+            sockets.mtu = link.mtu;
+            self.tell(Command::Mtu(link.mtu));
+        }
         if link.is_up == sockets.is_up {
             return;
         }
@@ -181,12 +182,13 @@ impl Device {
         if link.is_up {
             let (port, fwmark) = (sockets.port, sockets.fwmark);
             if let Err(error) = self.open_sockets(&mut sockets, port, fwmark) {
-                tracing::warn!(interface = self.name, port, %error, "no socket: this interface cannot be reached. Give it another port (wg set … listen-port), or free this one and set the interface down and up");
+                tracing::warn!(interface = self.name, port, %error, "no socket: this interface cannot be reached. Free the port, or give it another one (wg set … listen-port)");
             }
         } else {
             for family in [Family::V4, Family::V6] {
                 let _ = self.ask(|done| Command::Socket(family, None, done));
             }
+            sockets.open.clear();
         }
         self.tell(Command::Up(link.is_up));
     }
@@ -201,10 +203,24 @@ impl Device {
             reuse_port: false,
         };
         let (v4, v6) = bind_both(&options)?;
-        sockets.port = v4.port;
-        sockets.offload = Some(v4.offload);
+        let open = [Some(&v4), v6.as_ref()].into_iter().flatten();
+        let open = open.map(|socket| socket.fd.try_clone());
+        let open = open.collect::<io::Result<Vec<_>>>()?;
+        tracing::info!(
+            interface = self.name,
+            port = v4.port,
+            ipv6 = v6.is_some(),
+            udp_offload = ?v4.offload,
+            recv_buffer_bytes = v4.recv_buffer_bytes,
+            send_buffer_bytes = v4.send_buffer_bytes,
+            "sockets open"
+        );
+        (sockets.port, sockets.fwmark) = (v4.port, fwmark);
         self.ask(|done| Command::Socket(Family::V4, Some(v4), done))?;
-        self.ask(|done| Command::Socket(Family::V6, v6, done))
+        self.ask(|done| Command::Socket(Family::V6, v6, done))?;
+        // The ones before are closed with this.
+        sockets.open = open;
+        Ok(())
     }
 
     fn sockets(&self) -> std::sync::MutexGuard<'_, Sockets> {
@@ -227,8 +243,9 @@ impl Device {
     }
 }
 
-/// Linux's number for "this host has no such protocol".
+/// Linux's numbers for "this host has no such protocol" and "no such address", which is IPv6 switched off.
 const EAFNOSUPPORT: i32 = 97;
+const EADDRNOTAVAIL: i32 = 99;
 
 /// Tries again with other ports when the kernel's choice for IPv4 is taken for IPv6.
 fn bind_both(options: &UdpOptions) -> io::Result<(udp::Udp, Option<udp::Udp>)> {
@@ -242,7 +259,7 @@ fn bind_both(options: &UdpOptions) -> io::Result<(udp::Udp, Option<udp::Udp>)> {
         };
         match udp::bind_v6(&same_port) {
             Ok(v6) => return Ok((v4, Some(v6))),
-            Err(error) if error.raw_os_error() == Some(EAFNOSUPPORT) => {
+            Err(error) if matches!(error.raw_os_error(), Some(EAFNOSUPPORT | EADDRNOTAVAIL)) => {
                 return Ok((v4, None));
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && options.port == 0 => {
@@ -252,6 +269,24 @@ fn bind_both(options: &UdpOptions) -> io::Result<(udp::Udp, Option<udp::Udp>)> {
                 }
             }
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The kernel gives the descriptors of a process that was killed back a little later than it reports its end, so a name
+/// that is taken is tried again for a moment.
+fn open_tun(config: &DeviceConfig) -> Result<Tun, TunError> {
+    let options = TunOptions {
+        name: config.name.clone(),
+        queues: 1,
+        offload: config.tun_offload,
+        mtu: Some(config.mtu),
+    };
+    let end = Instant::now() + NAME_PATIENCE;
+    loop {
+        match tun::open(&options) {
+            Err(TunError::Busy { .. }) if Instant::now() < end => thread::sleep(NAME_PATIENCE / 20),
+            opened => return opened,
         }
     }
 }
@@ -285,9 +320,9 @@ fn spawn_worker(
                 return;
             }
         };
-        let waker = driver.waker();
+        let (kind, waker) = (driver.kind(), driver.waker());
         let worker = Worker::new(driver, tunnel, joiner, mtu, taken);
-        if opened.send(Ok(waker)).is_ok() {
+        if opened.send(Ok((kind, waker))).is_ok() {
             on_end(worker.run());
         }
     };
@@ -298,11 +333,15 @@ fn spawn_worker(
             what: "start the thread of a worker",
             error,
         })?;
-    let waker = opening.recv().map_err(|_| StartError::System {
+    let (driver, waker) = opening.recv().map_err(|_| StartError::System {
         what: "start a worker",
         error: io::ErrorKind::BrokenPipe.into(),
     })??;
-    Ok(WorkerHandle { commands, waker })
+    Ok(WorkerHandle {
+        driver,
+        commands,
+        waker,
+    })
 }
 
 /// Only what was asked for is no failure: a fall-back is said.
@@ -322,13 +361,29 @@ fn open_driver(choice: IoChoice, queue: OwnedFd) -> Result<PacketDriver, DriverE
     PacketDriver::open(kind, &config, queue)
 }
 
-/// Follows the interface until it or the device is gone.
-fn follow_link(device: Weak<Device>, watch: LinkWatch) -> Result<(), StartError> {
+/// Follows the interface, whatever it is called and wherever it is moved, until the device is over.
+fn follow_link(device: Weak<Device>, mut watch: LinkWatch) -> Result<(), StartError> {
     let follow = move || {
-        while watch.wait().is_ok() {
-            match device.upgrade() {
-                Some(device) if !matches!(link(&device.name), Ok(None)) => device.look_at_link(),
-                _ => return,
+        let mut may_follow = true;
+        loop {
+            let Some(device) = device.upgrade() else {
+                return;
+            };
+            // A worker that has ended answers nothing.
+            let Ok(Ok(place)) = device.ask(Command::Place) else {
+                return;
+            };
+            if let Err(error) = watch.follow(&place)
+                && core::mem::take(&mut may_follow)
+            {
+                tracing::warn!(interface = device.name, %error, "the interface was moved to a network namespace that this process may not look at (CAP_SYS_ADMIN): whether it is up is as it was");
+            }
+            if let Ok(Some(link)) = watch.link(&place.name) {
+                device.handle_link(link);
+            }
+            drop(device);
+            if watch.wait().is_err() {
+                return;
             }
         }
     };
@@ -339,8 +394,14 @@ fn follow_link(device: Weak<Device>, watch: LinkWatch) -> Result<(), StartError>
     })
 }
 
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// Since 1970; a clock before that counts as that.
-fn unix_time() -> std::time::Duration {
+pub(crate) fn unix_time() -> Duration {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()

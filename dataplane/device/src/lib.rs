@@ -12,7 +12,7 @@ pub mod uapi;
 mod worker;
 
 pub use command::{Ended, WorkerStats};
-pub use config::{DeviceConfig, IoChoice, MTU_DEFAULT};
+pub use config::{DeviceConfig, IoChoice, MTU_DEFAULT, MTU_MAX};
 pub use control::{CONTROL_DIRECTORY, ControlError, ControlGuard, ControlSocket};
 pub use device::{Device, StartError};
 pub use towline_io::tun::TunOffload;

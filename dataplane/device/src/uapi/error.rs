@@ -60,6 +60,4 @@ impl Errno {
     pub const INVAL: Self = Self(22);
     /// `EPROTO`: not the text of a request.
     pub const PROTO: Self = Self(71);
-    /// `EADDRINUSE`: the port or mark cannot be set.
-    pub const ADDR_IN_USE: Self = Self(98);
 }

@@ -10,7 +10,7 @@ mod send;
 mod trains;
 
 use std::io;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
 use towline_io::host::now_ns;
@@ -20,6 +20,7 @@ use towline_tunnel::{Effect, Opened, Tunnel};
 use towline_wire::Time;
 
 use crate::command::{Command, Ended};
+use crate::device::unix_time;
 use crate::offload::Joiner;
 use send::send;
 use trains::{Track, Trains};
@@ -34,6 +35,8 @@ pub struct Counts {
     pub outbound_malformed: u64,
     /// No peer has the destination among its allowed IPs.
     pub outbound_no_route: u64,
+    /// No datagram takes so much: the MTU is beyond what UDP carries.
+    pub outbound_too_big: u64,
     /// All send buffers were in use.
     pub outbound_no_buffer: u64,
     /// The peer has no endpoint, or is gone.
@@ -97,6 +100,7 @@ impl Worker {
         let mut arrivals = core::mem::take(&mut self.arrivals);
         self.driver.wait(self.timeout(), &mut arrivals)?;
         self.now = now();
+        self.tunnel.set_unix_time(self.now, unix_time());
         let mut ended = None;
         for arrival in arrivals.drain(..) {
             match arrival {
@@ -140,12 +144,17 @@ impl Worker {
     }
 
     fn obey(&mut self) -> Option<Ended> {
-        while let Ok(command) = self.commands.try_recv() {
-            if let Some(ended) = self.handle_command(command) {
-                return Some(ended);
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => {
+                    if let Some(ended) = self.handle_command(command) {
+                        return Some(ended);
+                    }
+                }
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => return Some(Ended::Stopped),
             }
         }
-        None
     }
 
     pub(crate) fn set_mtu(&mut self, mtu: usize) {
@@ -193,7 +202,10 @@ impl Worker {
     }
 
     fn buffer_with(&mut self, datagram: &[u8]) -> Option<SendBuf> {
-        let buf = self.driver.send_buffer()?;
+        let buf = self.driver.send_buffer().or_else(|| {
+            self.driver.flush().ok()?;
+            self.driver.send_buffer()
+        })?;
         match self.driver.send_bytes_mut(&buf).get_mut(..datagram.len()) {
             Some(place) => {
                 place.copy_from_slice(datagram);

@@ -31,7 +31,11 @@ impl Worker {
 
     /// A session is there: what waited for it goes.
     pub(super) fn send_staged(&mut self, peer: PeerId) {
-        while let Some(packet) = self.tunnel.take_staged(peer) {
+        // No more than there are now: without a session after all they are staged again.
+        for _ in 0..self.tunnel.staged(peer) {
+            let Some(packet) = self.tunnel.take_staged(peer) else {
+                return;
+            };
             let (trains, mut track) = self.track();
             trains.put(&mut track, (peer, ecn::inner(&packet)), &packet);
         }

@@ -1,6 +1,6 @@
 //! What the worker sends, with the addresses of the tunnel in the words of the driver.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use towline_io::SendBuf;
 use towline_io::packet::{Local, PacketDriver};
@@ -25,9 +25,9 @@ fn local(source: Source) -> Local {
 }
 
 /// Where a datagram came from, and what it reached.
-pub(super) fn endpoint(from: std::net::SocketAddr, local: Option<Local>) -> Endpoint {
+pub(super) fn endpoint(from: SocketAddr, local: Option<Local>) -> Endpoint {
     let source = local
-        .filter(|local| !is_unspecified(local.address))
+        .filter(|local| !local.address.is_unspecified())
         .map(|local| Source {
             address: local.address,
             interface: local.interface,
@@ -36,8 +36,4 @@ pub(super) fn endpoint(from: std::net::SocketAddr, local: Option<Local>) -> Endp
         address: from,
         source,
     }
-}
-
-fn is_unspecified(address: IpAddr) -> bool {
-    address.is_unspecified()
 }

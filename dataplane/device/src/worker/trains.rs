@@ -47,8 +47,6 @@ pub(super) struct Trains {
     open: Vec<Train>,
     /// Bytes that the interface carries: padding ends there, because a datagram of this much just fits the network.
     pub(super) mtu: usize,
-    /// Several datagrams may share a send.
-    pub(super) joined: bool,
 }
 
 /// What trains are sealed by and sent through.
@@ -64,7 +62,6 @@ impl Trains {
         Self {
             open: Vec::with_capacity(OPEN_MAX),
             mtu,
-            joined: true,
         }
     }
 
@@ -92,6 +89,8 @@ impl Trains {
             };
             let slot_bytes = self.slot_bytes(bytes);
             let Some(index) = self.train_for(track, key, slot_bytes) else {
+                // Without a buffer the rest of the packet is lost; it was counted as one.
+                track.counts.outbound_no_buffer += (shape.segments - next - 1) as u64;
                 return;
             };
             let train = &mut self.open[index];
@@ -100,7 +99,7 @@ impl Trains {
             } else {
                 shape.segments - 1 - next
             };
-            let end = next + equal.min(train.room(slot_bytes, self.joined));
+            let end = next + equal.min(train.room(slot_bytes));
             let (place, received) = track.driver.send_bytes_and_received(&train.buf);
             // It was cut before, with success, to learn its shape.
             let Ok(cut) = Cut::new(received.bytes(tun)) else {
@@ -127,12 +126,16 @@ impl Trains {
         (peer, ecn): Key,
         slot_bytes: usize,
     ) -> Option<usize> {
+        if slot_bytes > TRAIN_BYTES_MAX {
+            track.counts.outbound_too_big += 1;
+            return None;
+        }
         if let Some(index) = self.open.iter().position(|train| train.peer == peer) {
             let train = &self.open[index];
             let fits = !train.closed
                 && train.ecn == ecn
                 && slot_bytes <= train.slot_bytes
-                && train.room(slot_bytes, self.joined) > 0;
+                && train.room(slot_bytes) > 0;
             if fits {
                 return Some(index);
             }
@@ -182,10 +185,9 @@ impl Trains {
 
 impl Train {
     /// How many further slots of this size fit.
-    fn room(&self, slot_bytes: usize, joined: bool) -> usize {
-        let slots_max = if joined { SLOTS_MAX } else { 1 };
+    fn room(&self, slot_bytes: usize) -> usize {
         let bytes_left = TRAIN_BYTES_MAX.saturating_sub(self.len);
-        (slots_max - self.slots.min(slots_max)).min(bytes_left / slot_bytes)
+        (SLOTS_MAX - self.slots).min(bytes_left / slot_bytes)
     }
 
     /// Appends a slot to the train, which lies in `place`.

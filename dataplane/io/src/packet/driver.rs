@@ -11,6 +11,7 @@ use super::shared::Shared;
 use super::sockets::Socket;
 use super::uring::{self, Uring};
 use super::{Arrival, Family, Local, PacketConfig, PacketStats, Piece};
+use crate::link::LinkPlace;
 use crate::pace::make_timers_precise;
 use crate::udp::Udp;
 use crate::{DriverError, DriverKind, Features, Received, RecvBuf, SendBuf, Waker};
@@ -114,6 +115,14 @@ impl PacketDriver {
         });
         let result = each!(self, way => way.set_udp(&mut self.shared, family, socket));
         self.fault = self.fault.take().or_else(|| result.err());
+    }
+
+    /// Where the interface of the queue is.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn place(&self) -> io::Result<LinkPlace> {
+        LinkPlace::of(&self.shared.tun.fd)
     }
 
     /// A handle for other threads.

@@ -66,7 +66,7 @@ struct Identity {
     checker: Checker,
 }
 
-/// The wall clock, from what it was at the start: only for timestamps and for showing when a handshake was.
+/// The wall clock, from what it was when the caller last told: only for timestamps and for showing when a handshake was.
 pub(crate) struct Clock {
     start: Time,
     unix_time: Duration,
@@ -75,6 +75,13 @@ pub(crate) struct Clock {
 impl Clock {
     pub(crate) const fn new(start: Time, unix_time: Duration) -> Self {
         Self { start, unix_time }
+    }
+
+    /// The clock on the wall was looked at again. It is not set back: peers refuse timestamps that are not newer.
+    fn set(&mut self, now: Time, unix_time: Duration) {
+        if unix_time > self.unix_time(now) {
+            *self = Self::new(now, unix_time);
+        }
     }
 
     fn unix_time(&self, now: Time) -> Duration {
@@ -113,6 +120,11 @@ impl Tunnel {
             engine: engine(config.engine),
             scratch: Vec::new(),
         }
+    }
+
+    /// What the wall clock shows at `now`: a host without a battery learns the time after it started.
+    pub fn set_unix_time(&mut self, now: Time, unix_time: Duration) {
+        self.clock.set(now, unix_time);
     }
 
     /// What happened so far.
@@ -213,5 +225,23 @@ impl Jitter {
         z ^= z >> 31;
         let max_ns = REKEY_TIMEOUT_JITTER_MAX.as_nanos() as u64;
         Duration::from_nanos(z % max_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_late_counts_and_one_that_is_set_back_does_not() {
+        let seconds = Duration::from_secs;
+        let mut clock = Clock::new(Time(0), seconds(5));
+        let later = Time::ZERO + seconds(10);
+        assert_eq!(clock.unix_time(later), seconds(15));
+        clock.set(later, seconds(1_700_000_000));
+        assert_eq!(clock.unix_time(later), seconds(1_700_000_000));
+        clock.set(later, seconds(20));
+        let end = later + seconds(1);
+        assert_eq!(clock.unix_time(end), seconds(1_700_000_001));
     }
 }

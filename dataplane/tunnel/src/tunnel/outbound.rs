@@ -71,6 +71,13 @@ impl Tunnel {
         self.staged_bytes = self.staged_bytes - before + peer.staged.bytes();
     }
 
+    /// How many packets are kept for a peer.
+    #[must_use]
+    pub fn staged(&self, peer: PeerId) -> usize {
+        let peer = self.slot_of(peer).and_then(|slot| self.peers.get(slot));
+        peer.map_or(0, |peer| peer.staged.len())
+    }
+
     /// The oldest packet that was kept.
     pub fn take_staged(&mut self, peer: PeerId) -> Option<Vec<u8>> {
         let slot = self.slot_of(peer)?;
