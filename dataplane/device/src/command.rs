@@ -5,14 +5,14 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use towline_io::link::LinkPlace;
-use towline_io::packet::{Family, PacketStats};
+use towline_io::packet::Family;
 use towline_io::udp::Udp;
-use towline_tunnel::{Endpoint, PeerId, PresharedKey, StaticPrivate, StaticPublic, TunnelStats};
+use towline_tunnel::{Endpoint, PeerId, PresharedKey, StaticPrivate, StaticPublic};
 
 use zeroize::Zeroizing;
 
 use crate::uapi::{PeerSnapshot, SetDevice, SetPeer, Snapshot};
-use crate::worker::{Counts, Worker, now};
+use crate::worker::{Worker, now};
 
 /// Why a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,23 +23,11 @@ pub enum Ended {
     Stopped,
 }
 
-/// Counters of a worker.
-#[derive(Debug, Clone)]
-pub struct WorkerStats {
-    /// Drops of the worker itself.
-    pub counts: Counts,
-    /// Of the tunnel.
-    pub tunnel: TunnelStats,
-    /// Of sockets and queue.
-    pub driver: PacketStats,
-}
-
 pub(crate) enum Command {
     /// What `set=1` said of keys and peers; the rest is not the worker's.
     Configure(Box<SetDevice>, SyncSender<()>),
     /// Keys and peers as `get=1` shows them.
     Show(SyncSender<Snapshot>),
-    Stats(SyncSender<Box<WorkerStats>>),
     /// Where the interface is.
     Place(SyncSender<io::Result<LinkPlace>>),
     /// Replaces a socket, or takes it away.
@@ -59,13 +47,6 @@ impl Worker {
                 let _ = done.send(());
             }
             Command::Show(answer) => _ = answer.send(self.snapshot()),
-            Command::Stats(answer) => {
-                _ = answer.send(Box::new(WorkerStats {
-                    counts: self.counts,
-                    tunnel: *self.tunnel.stats(),
-                    driver: self.driver.stats(),
-                }));
-            }
             Command::Place(answer) => _ = answer.send(self.driver.place()),
             Command::Socket(family, socket, done) => {
                 self.driver.set_udp(family, socket);

@@ -15,7 +15,7 @@ use towline_io::udp::{self, UdpOptions};
 use towline_io::{DriverError, DriverKind, Waker};
 use towline_tunnel::{Tunnel, TunnelConfig};
 
-use crate::command::{Command, Ended, WorkerStats};
+use crate::command::{Command, Ended};
 use crate::config::{DeviceConfig, IoChoice, SOCKET_BUFFER_BYTES};
 use crate::offload::{JoinOffload, Joiner};
 use crate::uapi::{SetDevice, Snapshot};
@@ -153,14 +153,6 @@ impl Device {
             fwmark: sockets.fwmark,
             ..snapshot
         })
-    }
-
-    /// Counters.
-    ///
-    /// # Errors
-    /// The device has ended.
-    pub fn stats(&self) -> io::Result<Box<WorkerStats>> {
-        self.ask(Command::Stats)
     }
 
     /// Ends the worker, and with it the interface.

@@ -11,11 +11,10 @@ pub mod offload;
 pub mod uapi;
 mod worker;
 
-pub use command::{Ended, WorkerStats};
+pub use command::Ended;
 pub use config::{DeviceConfig, IoChoice, MTU_DEFAULT, MTU_MAX};
 pub use control::{CONTROL_DIRECTORY, ControlError, ControlGuard, ControlSocket};
 pub use device::{Device, StartError};
 pub use towline_io::tun::TunOffload;
 pub use towline_io::udp::UdpOffload;
 pub use towline_tunnel::EngineKind;
-pub use worker::Counts;

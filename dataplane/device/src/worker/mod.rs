@@ -30,21 +30,21 @@ const RESERVED: usize = 256;
 
 /// What was dropped here, by reason; the tunnel and the driver count their own.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Counts {
+struct Counts {
     /// Packets of the TUN device that made no sense.
-    pub outbound_malformed: u64,
+    outbound_malformed: u64,
     /// No peer has the destination among its allowed IPs.
-    pub outbound_no_route: u64,
+    outbound_no_route: u64,
     /// No datagram takes so much: the MTU is beyond what UDP carries.
-    pub outbound_too_big: u64,
+    outbound_too_big: u64,
     /// All send buffers were in use.
-    pub outbound_no_buffer: u64,
+    outbound_no_buffer: u64,
     /// The peer has no endpoint, or is gone.
-    pub outbound_unsealed: u64,
+    outbound_unsealed: u64,
     /// Marked as congested outside, but their sender would not hear of it.
-    pub inbound_ecn_dropped: u64,
+    inbound_ecn_dropped: u64,
     /// Handshakes and keepalives that found no send buffer.
-    pub effects_no_buffer: u64,
+    effects_no_buffer: u64,
 }
 
 /// All state of a worker's thread.
@@ -59,7 +59,7 @@ pub(crate) struct Worker {
     held: Vec<RecvBuf>,
     opened: Vec<Opened>,
     commands: Receiver<Command>,
-    pub(crate) counts: Counts,
+    counts: Counts,
 }
 
 impl Worker {
@@ -91,6 +91,8 @@ impl Worker {
     pub(crate) fn run(mut self) -> io::Result<Ended> {
         loop {
             if let Some(ended) = self.turn()? {
+                let (tunnel, driver) = (self.tunnel.stats(), self.driver.stats());
+                tracing::debug!(worker = ?self.counts, ?tunnel, ?driver, "what was done and dropped");
                 return Ok(ended);
             }
         }
