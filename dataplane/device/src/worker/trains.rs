@@ -238,3 +238,20 @@ fn stage(tunnel: &mut Tunnel, peer: PeerId, train: &[u8], slot_bytes: usize) {
         tunnel.stage(peer, packet);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_padded_to_16_but_not_beyond_the_mtu() {
+        let trains = Trains::new(1420);
+        let padded = |bytes| trains.slot_bytes(bytes) - DATA_HEADER_LEN - TAG_LEN;
+        let cases = [(20, 32), (32, 32), (1400, 1408), (1409, 1420), (1420, 1420)];
+        for (bytes, expected) in cases {
+            assert_eq!(padded(bytes), expected);
+        }
+        // The MTU was made smaller just now.
+        assert_eq!(padded(1500), 1500);
+    }
+}
