@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use towline_io::link::{Link, LinkWatch};
 use towline_io::packet::{Family, PacketConfig, PacketDriver};
@@ -18,8 +18,9 @@ use towline_tunnel::{Tunnel, TunnelConfig};
 use crate::command::{Command, Ended};
 use crate::config::{DeviceConfig, IoChoice, SOCKET_BUFFER_BYTES};
 use crate::offload::{JoinOffload, Joiner};
+use crate::system::{SystemEntropy, now, unix_time};
 use crate::uapi::{SetDevice, Snapshot};
-use crate::worker::{Worker, now};
+use crate::worker::Worker;
 
 /// How long a name that is taken is tried again.
 const NAME_PATIENCE: Duration = Duration::from_secs(1);
@@ -389,25 +390,5 @@ fn follow_link(device: Weak<Device>, mut watch: LinkWatch) -> Result<(), StartEr
 impl Drop for Device {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Since 1970; a clock before that counts as that.
-pub(crate) fn unix_time() -> Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-/// Keys and indices come from the system's randomness.
-struct SystemEntropy;
-
-impl towline_tunnel::Entropy for SystemEntropy {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        // Without randomness there is no secret: better no process than a guessable one.
-        if let Err(error) = getrandom::fill(bytes) {
-            tracing::error!(%error, "the system gives no randomness");
-            std::process::abort();
-        }
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod control;
 mod device;
 pub mod offload;
+mod system;
 pub mod uapi;
 mod worker;
 

@@ -3,6 +3,7 @@
 //! A turn: wait; take in what the TUN device and the sockets brought and what was commanded; seal and send; write to the
 //! TUN device; do what the tunnel asks; give the buffers back. Nothing is shared, so nothing is locked.
 
+mod configure;
 mod ecn;
 mod inbound;
 mod outbound;
@@ -13,15 +14,14 @@ use std::io;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
-use towline_io::host::now_ns;
 use towline_io::packet::{Arrival, PacketDriver};
 use towline_io::{RecvBuf, SendBuf};
 use towline_tunnel::{Effect, Opened, Tunnel};
 use towline_wire::Time;
 
 use crate::command::{Command, Ended};
-use crate::device::unix_time;
 use crate::offload::Joiner;
+use crate::system::{now, unix_time};
 use send::send;
 use trains::{Track, Trains};
 
@@ -50,8 +50,8 @@ struct Counts {
 /// All state of a worker's thread.
 pub(crate) struct Worker {
     now: Time,
-    pub(crate) driver: PacketDriver,
-    pub(crate) tunnel: Tunnel,
+    driver: PacketDriver,
+    tunnel: Tunnel,
     trains: Trains,
     joiner: Joiner,
     arrivals: Vec<Arrival>,
@@ -159,10 +159,6 @@ impl Worker {
         }
     }
 
-    pub(crate) fn set_mtu(&mut self, mtu: usize) {
-        self.trains.mtu = mtu;
-    }
-
     /// What packets are put into, and what seals and sends it.
     fn track(&mut self) -> (&mut Trains, Track<'_>) {
         let track = Track {
@@ -219,9 +215,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// `CLOCK_BOOTTIME`, as the tunnel wants it.
-pub(crate) fn now() -> Time {
-    Time(now_ns())
 }
