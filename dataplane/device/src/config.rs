@@ -10,10 +10,6 @@ pub const MTU_DEFAULT: u32 = 1420;
 /// The most that still fits a datagram, padded and sealed: 65,507 bytes over IPv4.
 pub const MTU_MAX: i64 = 65_475;
 
-/// The socket buffers that are asked for: 7 MiB let a burst of a fast sender wait while this thread is not scheduled
-/// (wireguard-go asks for as much; f26efb6 there).
-pub(crate) const SOCKET_BUFFER_BYTES: usize = 7 << 20;
-
 /// Which driver moves packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoChoice {

@@ -16,7 +16,7 @@ use towline_io::{DriverError, DriverKind, Waker};
 use towline_tunnel::{Tunnel, TunnelConfig};
 
 use crate::command::{Command, Ended};
-use crate::config::{DeviceConfig, IoChoice, SOCKET_BUFFER_BYTES};
+use crate::config::{DeviceConfig, IoChoice};
 use crate::offload::{JoinOffload, Joiner};
 use crate::system::{SystemEntropy, now, unix_time};
 use crate::uapi::{SetDevice, Snapshot};
@@ -192,8 +192,7 @@ impl Device {
             port,
             fwmark,
             offload: self.config.udp_offload,
-            buffer_bytes: SOCKET_BUFFER_BYTES,
-            reuse_port: false,
+            ..UdpOptions::default()
         };
         let (v4, v6) = bind_both(&options)?;
         let open = [Some(&v4), v6.as_ref()].into_iter().flatten();

@@ -3,9 +3,11 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::socket::set_int;
 
 /// What is wanted of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +73,12 @@ pub struct Udp {
 /// What the kernel says: the port is taken, or a fwmark needs `CAP_NET_ADMIN`.
 pub fn bind_v4(options: &UdpOptions) -> io::Result<Udp> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
-    set(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
-    set(&socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+    set_int(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    set_int(&socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
     // As the kernel's WireGuard: no "don't fragment" on what is sent, so that a path's MTU below
     // ours costs fragments instead of silence.
     let allow = libc::IP_PMTUDISC_DONT;
-    set(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, allow)?;
+    set_int(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, allow)?;
     bind(
         socket,
         options,
@@ -91,10 +93,10 @@ pub fn bind_v4(options: &UdpOptions) -> io::Result<Udp> {
 pub fn bind_v6(options: &UdpOptions) -> io::Result<Udp> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_only_v6(true)?;
-    set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
-    set(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+    set_int(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    set_int(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
     let allow = libc::IPV6_PMTUDISC_DONT;
-    set(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, allow)?;
+    set_int(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, allow)?;
     bind(
         socket,
         options,
@@ -123,8 +125,8 @@ fn bind(socket: Socket, options: &UdpOptions, address: SocketAddr) -> io::Result
     ];
     for (force, ask) in sizes {
         let bytes = i32::try_from(options.buffer_bytes).unwrap_or(i32::MAX / 2);
-        if set(&socket, libc::SOL_SOCKET, force, bytes).is_err() {
-            set(&socket, libc::SOL_SOCKET, ask, bytes)?;
+        if set_int(&socket, libc::SOL_SOCKET, force, bytes).is_err() {
+            set_int(&socket, libc::SOL_SOCKET, ask, bytes)?;
         }
     }
     let offload = offload(&socket, options.offload);
@@ -141,22 +143,10 @@ fn bind(socket: Socket, options: &UdpOptions, address: SocketAddr) -> io::Result
 
 /// Tries what is wanted. A size of 0 leaves segmentation to each send, and shows that there is one.
 fn offload(socket: &Socket, wanted: UdpOffload) -> UdpOffload {
-    let works = |option, value| set(socket, libc::SOL_UDP, option, value).is_ok();
+    let works = |option, value| set_int(socket, libc::SOL_UDP, option, value).is_ok();
     UdpOffload {
         gso: wanted.gso && works(libc::UDP_SEGMENT, 0),
         gro: wanted.gro && works(libc::UDP_GRO, 1),
-    }
-}
-
-fn set(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
-    let len = size_of_val(&value) as libc::socklen_t;
-    let value = core::ptr::from_ref(&value).cast();
-    // SAFETY: `value` is valid for the call to read `len` bytes.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
     }
 }
 

@@ -29,7 +29,7 @@ impl AllowedIps {
         }
     }
 
-    pub(crate) fn lookup_v4(&self, address: Ipv4Addr) -> Option<u32> {
+    fn lookup_v4(&self, address: Ipv4Addr) -> Option<u32> {
         if let Some((last, peer)) = self.last_v4.get()
             && last == address
         {
@@ -40,7 +40,7 @@ impl AllowedIps {
         peer
     }
 
-    pub(crate) fn lookup_v6(&self, address: Ipv6Addr) -> Option<u32> {
+    fn lookup_v6(&self, address: Ipv6Addr) -> Option<u32> {
         if let Some((last, peer)) = self.last_v6.get()
             && last == address
         {

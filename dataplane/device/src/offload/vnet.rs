@@ -1,8 +1,7 @@
 //! The header before every packet of a TUN device with `IFF_VNET_HDR` (`struct virtio_net_hdr`,
 //! include/uapi/linux/virtio_net.h): ten bytes in the machine's byte order, without the count of merged buffers.
 
-/// Bytes of the header.
-pub const VNET_HEADER_BYTES: usize = 10;
+pub use towline_io::packet::VNET_HEADER_BYTES;
 
 /// What the header says. From the kernel it is a claim to be checked against the packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

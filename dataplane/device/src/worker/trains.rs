@@ -3,7 +3,7 @@
 //! A packet is written straight into its slot: room for the header, the packet, padding, room for the tag. The slots of a
 //! train are equal but for the last, as the kernel wants them (UDP_SEGMENT). Used by `outbound`.
 
-use towline_io::packet::PacketDriver;
+use towline_io::packet::{PacketDriver, SEGMENTS_MAX, SEND_BYTES_MAX};
 use towline_io::{RecvBuf, SendBuf};
 use towline_tunnel::{PeerId, Tunnel, Unsealed};
 use towline_wire::Time;
@@ -13,10 +13,6 @@ use super::Counts;
 use super::send::send;
 use crate::offload::Cut;
 
-/// The kernel takes 64 segments in one send (UDP_MAX_SEGMENTS, 128 since Linux 6.9).
-const SLOTS_MAX: usize = 64;
-/// The longest payload of an IPv4 datagram without options, which a train counts as.
-const TRAIN_BYTES_MAX: usize = 65_507;
 /// Trains that are filled at the same time; more peers than that in one turn take turns.
 const OPEN_MAX: usize = 32;
 
@@ -68,7 +64,12 @@ impl Trains {
     /// Puts a packet into the train of a peer.
     pub(super) fn put(&mut self, track: &mut Track<'_>, key: Key, packet: &[u8]) {
         let slot_bytes = self.slot_bytes(packet.len());
+        if slot_bytes > SEND_BYTES_MAX {
+            track.counts.outbound_too_big += 1;
+            return;
+        }
         let Some(index) = self.train_for(track, key, slot_bytes) else {
+            track.counts.outbound_no_buffer += 1;
             return;
         };
         let train = &mut self.open[index];
@@ -79,6 +80,11 @@ impl Trains {
 
     /// Cuts what the TUN device gave into the train of a peer.
     pub(super) fn put_cut(&mut self, track: &mut Track<'_>, key: Key, tun: &RecvBuf, shape: Shape) {
+        let largest = shape.segment_bytes.max(shape.last_bytes);
+        if self.slot_bytes(largest) > SEND_BYTES_MAX {
+            track.counts.outbound_too_big += shape.segments as u64;
+            return;
+        }
         let mut next = 0;
         while next < shape.segments {
             let is_last = next + 1 == shape.segments;
@@ -89,8 +95,7 @@ impl Trains {
             };
             let slot_bytes = self.slot_bytes(bytes);
             let Some(index) = self.train_for(track, key, slot_bytes) else {
-                // Without a buffer the rest of the packet is lost; it was counted as one.
-                track.counts.outbound_no_buffer += (shape.segments - next - 1) as u64;
+                track.counts.outbound_no_buffer += (shape.segments - next) as u64;
                 return;
             };
             let train = &mut self.open[index];
@@ -119,17 +124,13 @@ impl Trains {
         DATA_HEADER_LEN + padded.min(packet_bytes.max(self.mtu)) + TAG_LEN
     }
 
-    /// The train that a slot of this size can follow in; the one before it leaves if it cannot.
+    /// The train that a slot of this size can follow in; the one before it leaves if it cannot. None without a buffer.
     fn train_for(
         &mut self,
         track: &mut Track<'_>,
         (peer, ecn): Key,
         slot_bytes: usize,
     ) -> Option<usize> {
-        if slot_bytes > TRAIN_BYTES_MAX {
-            track.counts.outbound_too_big += 1;
-            return None;
-        }
         if let Some(index) = self.open.iter().position(|train| train.peer == peer) {
             let train = &self.open[index];
             let fits = !train.closed
@@ -145,10 +146,7 @@ impl Trains {
             let train = self.open.swap_remove(0);
             depart(track, train);
         }
-        let Some(buf) = self.send_buffer(track, slot_bytes) else {
-            track.counts.outbound_no_buffer += 1;
-            return None;
-        };
+        let buf = self.send_buffer(track, slot_bytes)?;
         self.open.push(Train {
             peer,
             ecn,
@@ -186,8 +184,8 @@ impl Trains {
 impl Train {
     /// How many further slots of this size fit.
     fn room(&self, slot_bytes: usize) -> usize {
-        let bytes_left = TRAIN_BYTES_MAX.saturating_sub(self.len);
-        (SLOTS_MAX - self.slots).min(bytes_left / slot_bytes)
+        let bytes_left = SEND_BYTES_MAX.saturating_sub(self.len);
+        (SEGMENTS_MAX - self.slots).min(bytes_left / slot_bytes)
     }
 
     /// Appends a slot to the train, which lies in `place`.

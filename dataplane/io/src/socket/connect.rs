@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::set_int;
 
 /// Connects from `source`, whose port the kernel chooses at the last moment, so that it may share
 /// ports between targets: one address has ports for some 28,000 connections to each target, and
@@ -24,31 +25,12 @@ pub fn connect_from(
         Some(Protocol::TCP),
     )?;
     if let Some(source) = source {
-        set_late_port(&socket)?;
+        // The option is the same for IPv6.
+        set_int(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     socket.connect_timeout(&target.into(), timeout)?;
     Ok(socket.into())
-}
-
-/// `IP_BIND_ADDRESS_NO_PORT`; the option is the same for IPv6.
-fn set_late_port(socket: &Socket) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the option takes one int, valid for the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            core::ptr::from_ref(&on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod passed;
 
 pub use connect::connect_from;
 pub use listen::{ListenOptions, listen};
+pub(crate) use options::set_int;
 pub use options::{
     ConnectionOptions, Keepalive, acknowledge, local_addr, peer_addr, round_trip, set_nodelay,
 };

@@ -119,6 +119,24 @@ fn as_ip(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
     Ok(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
 }
 
+/// Sets an option that takes an int, of those that `socket2` lacks.
+pub(crate) fn set_int(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    let value = core::ptr::from_ref(&value).cast();
+    // SAFETY: `value` is valid for the call to read `len` bytes.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};

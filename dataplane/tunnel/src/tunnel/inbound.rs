@@ -1,8 +1,6 @@
 //! Datagrams in. Neighbours in a train with the same receiver index are opened together, and what follows from them
 //! (endpoint, timers, sessions) is done once.
 
-use core::net::IpAddr;
-
 use towline_wire::Time;
 use towline_wire::wireguard::{Datagram, data_header, parse};
 
@@ -84,11 +82,7 @@ impl Tunnel {
             self.stats.bad_inner += 1;
             return None;
         };
-        let owner = match source {
-            IpAddr::V4(source) => self.allowed_ips.lookup_v4(source),
-            IpAddr::V6(source) => self.allowed_ips.lookup_v6(source),
-        };
-        if owner != Some(slot) {
+        if self.allowed_ips.lookup(source) != Some(slot) {
             self.stats.source_not_allowed += 1;
             return None;
         }
